@@ -142,7 +142,8 @@ def check_choice(value: str, name: str, choices: Sequence[str]) -> str:
 
 def suggestion(value: object, choices: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest of ``choices``, or nothing when none is close."""
-    close = difflib.get_close_matches(str(value).lower(), list(choices), n=1)
+    text = str(value).lower()
+    close = difflib.get_close_matches(text, list(choices), n=1) if len(text) > 2 else []
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

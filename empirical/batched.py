@@ -1,0 +1,163 @@
+"""Many networks of one architecture, one per seed, as a single batch of matrices.
+
+Every operation is a batched matrix product over the leading seed axis, so that small networks fill the machine. The parameters are those of
+``FullyConnected`` with the same seed; the numbers agree with one network at a time up to the order of floating-point sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from empirical.networks import ACTIVATIONS, check_architecture, draw_parameters, layer_scales
+
+__all__ = ["NetworkBatch"]
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkBatch:
+    """S networks of one architecture; ``step`` changes the parameters in place.
+
+    Attributes:
+        weights: for each layer ``[S, fan_out, fan_in]``.
+        biases: for each layer ``[S, fan_out]``; empty without biases.
+        scales: factor of each layer's weights.
+        activation: name of the activation.
+
+    Example:
+        >>> batch = NetworkBatch.draw(2, 8, 1, seeds=(0, 1, 2))
+        >>> activations = batch.forward(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+        >>> [list(a.shape) for a in activations]
+        [[2, 2], [3, 2, 8], [3, 2, 1]]
+    """
+
+    weights: tuple[Tensor, ...]
+    biases: tuple[Tensor, ...]
+    scales: tuple[float, ...]
+    activation: str
+
+    @classmethod
+    def draw(
+        cls,
+        n_inputs: int,
+        width: int,
+        depth: int,
+        *,
+        seeds: Sequence[int],
+        n_outputs: int = 1,
+        activation: str = "relu",
+        convention: str = "eq2",
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> NetworkBatch:
+        """Draw the initialisation of ``FullyConnected(…, seed=s)`` for every seed s."""
+        check_architecture(activation, convention)
+        if len(seeds) == 0:
+            raise ValueError("seeds must hold at least one seed, got none")
+        stacked: list[list[Tensor]] = []
+        for position, seed in enumerate(seeds):
+            drawn = draw_parameters(n_inputs, width, depth, n_outputs=n_outputs, convention=convention, seed=seed)
+            if not stacked:
+                stacked = [[torch.empty(len(seeds), *part.shape, dtype=dtype) for part in layer] for layer in drawn]
+            for layer, target in zip(drawn, stacked, strict=True):
+                for part, place in zip(layer, target, strict=True):
+                    place[position] = part
+        return cls(
+            weights=tuple(layer[0].to(device) for layer in stacked),
+            biases=tuple(layer[1].to(device) for layer in stacked) if convention == "pytorch" else (),
+            scales=layer_scales(width, depth, convention=convention),
+            activation=activation,
+        )
+
+    @property
+    def n_seeds(self) -> int:
+        """Number of networks S."""
+        return self.weights[0].shape[0]
+
+    @property
+    def n_parameters(self) -> int:
+        """Parameters p of one network."""
+        return sum(part[0].numel() for part in (*self.weights, *self.biases))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Evaluate all networks.
+
+        Args:
+            x: inputs ``[n, d]`` shared by the networks, or ``[S, n, d]``.
+
+        Returns:
+            the inputs of each layer, ``[S, n, fan_in]`` (the first is ``x`` itself), and last the logits ``[S, n, n_outputs]``.
+        """
+        function = ACTIVATIONS[self.activation]
+        values = [x]
+        for index, (weight, scale) in enumerate(zip(self.weights, self.scales, strict=True)):
+            signal = _times(values[-1], weight)
+            if scale != 1.0:
+                signal.mul_(scale)
+            if self.biases:
+                signal.add_(self.biases[index][:, None, :])
+            last = index == len(self.weights) - 1
+            if last:
+                values.append(signal)
+            else:
+                values.append(signal.relu_() if self.activation == "relu" else function(signal))
+        return values
+
+    def signals(self, values: Sequence[Tensor], weights: Tensor) -> list[Tensor]:
+        """Send ``weights`` ``[S, n, n_outputs]`` back: ∂(Σ weights·h)/∂z for each layer ``[S, n, fan_out]``.
+
+        Args:
+            values: what ``forward`` returned (or rows of it).
+            weights: weights of the logits, the residuals for the gradient of the loss.
+        """
+        backward = [weights]
+        for index in range(len(self.weights) - 1, 0, -1):
+            weight, scale = self.weights[index], self.scales[index]
+            if weight.shape[1] == 1:
+                signal = backward[0] * (weight if scale == 1.0 else weight * scale)
+            else:
+                signal = torch.bmm(backward[0], weight)
+                if scale != 1.0:
+                    signal.mul_(scale)
+            # σ'(z) from the activation a = σ(z) itself: 1{a>0} for ReLU, 1 − a² for tanh
+            if self.activation == "relu":
+                signal = torch.ops.aten.threshold_backward(signal, values[index], 0)
+            elif self.activation == "tanh":
+                signal = torch.ops.aten.tanh_backward(signal, values[index])
+            backward.insert(0, signal)
+        return backward
+
+    def step(self, values: Sequence[Tensor], signals: Sequence[Tensor], *, factor: float) -> None:
+        """Add ``factor`` times the gradient Σ_i δ_i a_iᵀ to the parameters, in place (gradient descent: factor = −η/n)."""
+        for index, (weight, scale) in enumerate(zip(self.weights, self.scales, strict=True)):
+            _add_outer(weight, signals[index], values[index], factor * scale)
+            if self.biases:
+                self.biases[index].add_(signals[index].sum(1), alpha=factor)
+
+    def gradients(self, values: Sequence[Tensor], signals: Sequence[Tensor], layer: int) -> Tensor:
+        """Gradient Σ_i δ_i a_iᵀ of one layer's parameters, weights then biases, flat ``[S, p_layer]``."""
+        gradient = torch.zeros_like(self.weights[layer])
+        _add_outer(gradient, signals[layer], values[layer], self.scales[layer])
+        flat = gradient.flatten(1)
+        return torch.cat([flat, signals[layer].sum(1)], dim=1) if self.biases else flat
+
+
+def _times(values: Tensor, weight: Tensor) -> Tensor:
+    """Products ``[S, n, fan_out]`` of values ``[n, fan_in]`` or ``[S, n, fan_in]`` with weights ``[S, fan_out, fan_in]``."""
+    if values.ndim == 3:
+        return torch.bmm(values, weight.transpose(1, 2))
+    seeds, fan_out, fan_in = weight.shape  # shared inputs: one product for all seeds
+    return (values @ weight.view(seeds * fan_out, fan_in).T).view(-1, seeds, fan_out).transpose(0, 1)
+
+
+def _add_outer(target: Tensor, signal: Tensor, values: Tensor, factor: float) -> None:
+    """Add factor·Σ_i δ_i a_iᵀ to ``target`` ``[S, fan_out, fan_in]``, in place; values ``[n, fan_in]`` are shared by the seeds."""
+    if values.ndim == 3:
+        target.baddbmm_(signal.transpose(1, 2), values, alpha=factor)
+    else:
+        seeds, fan_out, fan_in = target.shape
+        side_by_side = signal.transpose(0, 1).reshape(len(values), seeds * fan_out)
+        target.view(seeds * fan_out, fan_in).addmm_(side_by_side.T, values, alpha=factor)

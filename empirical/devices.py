@@ -1,0 +1,186 @@
+"""Device, precision and determinism in one place, and the provenance that a record carries.
+
+The policy: float32 means float32 (no TF32, no reduced-precision reductions), deterministic algorithms only, a stated number of threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from empirical._validation import check_integer
+
+__all__ = ["policy", "provenance", "resolve_device"]
+
+_PACKAGES = ("numpy", "scipy", "torch", "xarray", "h5netcdf", "scikit-learn", "joblib")
+
+
+def resolve_device(device: str | torch.device = "auto") -> torch.device:
+    """Return the device that a name stands for; ``"auto"`` is the first CUDA device where there is one, else the CPU.
+
+    Args:
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or a torch device.
+
+    Raises:
+        ValueError: if the name is unknown or this machine has no such device.
+
+    Example:
+        >>> resolve_device("cpu")
+        device(type='cpu')
+    """
+    if not isinstance(device, (str, torch.device)):
+        raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:<index>', got {device!r}")
+    if device == "auto":
+        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:<index>', got {device!r}") from None
+    if resolved.type not in ("cpu", "cuda"):
+        raise ValueError(f"device must be of type cpu or cuda, got {str(device)!r}")
+    if resolved.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        resolved = torch.device("cuda", resolved.index or 0)
+        if resolved.index >= count:
+            raise ValueError(f"device {str(device)!r} is not on this machine, which has {count} CUDA devices")
+    return resolved
+
+
+@contextlib.contextmanager
+def policy(device: str | torch.device = "auto", *, threads: int | None = None) -> Iterator[torch.device]:
+    """Run under the policy of this project and put torch's settings back afterwards.
+
+    Within it: TF32 and reduced-precision reductions off, deterministic algorithms on (an operation that has none raises), no algorithm
+    search by timing, ``threads`` threads.
+
+    Args:
+        device: as ``resolve_device``.
+        threads: threads of one operation; None leaves the number as it is. Sums over many numbers may differ in the last digit between
+            numbers of threads, so that a reproducible run states it.
+
+    Yields:
+        The device to work on.
+
+    Raises:
+        ValueError: as ``resolve_device``, or if ``threads`` is not a positive integer.
+
+    Example:
+        >>> with policy("cpu", threads=1) as device:
+        ...     device.type, torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+        ('cpu', True, 1)
+    """
+    resolved = resolve_device(device)
+    wanted = None if threads is None else check_integer(threads, "threads", minimum=1)
+    # cuBLAS reads this when its first handle is made; without it deterministic matrix products raise.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before_threads = torch.get_num_threads()
+    before = (
+        torch.get_float32_matmul_precision(),
+        matmul.allow_fp16_reduced_precision_reduction,
+        matmul.allow_bf16_reduced_precision_reduction,
+        cudnn.allow_tf32,
+        cudnn.benchmark,
+        cudnn.deterministic,
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    try:
+        _set("highest", False, False, False, False, True, True, False)
+        if wanted is not None:
+            torch.set_num_threads(wanted)
+        yield resolved
+    finally:
+        _set(*before)
+        torch.set_num_threads(before_threads)
+
+
+def provenance(device: str | torch.device = "cpu") -> dict[str, str | int | bool]:
+    """Where and with what a measurement is made, flat and JSON-able; no host name, user name or path.
+
+    Args:
+        device: device of the measurement, as ``resolve_device``.
+
+    Returns:
+        Versions (``python``, ``numpy``, …), ``system``, ``machine``, ``processor``, ``cores`` that this process may use, ``threads``,
+        ``device`` and ``device_name``, ``matmul_precision``, ``tf32``, ``deterministic``, and ``commit`` with ``modified`` when the package
+        lies in a git clone of its own.
+
+    Raises:
+        ValueError: as ``resolve_device``.
+
+    Example:
+        >>> facts = provenance()
+        >>> facts["device"], "torch" in facts
+        ('cpu', True)
+    """
+    resolved = resolve_device(device)
+    facts: dict[str, str | int | bool] = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            facts[package] = metadata.version(package)
+    facts |= {
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "threads": torch.get_num_threads(),
+        "device": resolved.type,
+        "device_name": torch.cuda.get_device_name(resolved) if resolved.type == "cuda" else _processor(),
+        "matmul_precision": torch.get_float32_matmul_precision(),
+        "tf32": torch.get_float32_matmul_precision() != "highest" or (resolved.type == "cuda" and torch.backends.cudnn.allow_tf32),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+    }
+    return facts | _commit(Path(__file__).resolve().parent.parent)
+
+
+def _set(
+    matmul_precision: str,
+    fp16_reduction: bool,
+    bf16_reduction: bool,
+    cudnn_tf32: bool,
+    cudnn_benchmark: bool,
+    cudnn_deterministic: bool,
+    deterministic: bool,
+    warn_only: bool,
+) -> None:
+    """Set torch's global precision and determinism."""
+    torch.set_float32_matmul_precision(matmul_precision)
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = fp16_reduction
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = bf16_reduction
+    torch.backends.cudnn.allow_tf32 = cudnn_tf32
+    torch.backends.cudnn.benchmark = cudnn_benchmark
+    torch.backends.cudnn.deterministic = cudnn_deterministic
+    torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+
+
+def _processor() -> str:
+    """Model of the processor, as far as the system tells."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _commit(root: Path) -> dict[str, str | bool]:
+    """Commit of the clone whose top is ``root``, and whether tracked files differ from it; empty when there is no such clone."""
+    if not (root / ".git").exists():
+        return {}
+    answers = []
+    for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
+        try:
+            done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=30, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return {}
+        if done.returncode != 0:
+            return {}
+        answers.append(done.stdout.strip())
+    return {"commit": answers[0], "modified": bool(answers[1])}

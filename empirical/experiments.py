@@ -1,0 +1,3 @@
+"""stub"""
+from empirical.measurements import *
+from empirical.specifications import *

@@ -1,0 +1,285 @@
+"""Three kinds of measurement on many random networks, each a frozen specification that can carry itself out.
+
+* ``Experiment``: training on partly wrong labels (with 0 steps: the initialisation alone);
+* ``GradientSample``: the directions of all sample-wise gradients at initialisation;
+* ``TangentKernelSample``: tangent kernels at initialisation between unit vectors at given angles.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from empirical.devices import policy
+from empirical.gradients import gradient_geometry
+from empirical.networks import FullyConnected
+from empirical.noise import corrupt_labels_batch
+from empirical.segment_gram import segment_names
+from empirical.specifications import MEASUREMENT_VERSION, DataSpec, NetworkSpec, TrainingSpec, check_common, check_seeds, key_of
+from empirical.tangent_kernel import empirical_ntk, sample_tangent_kernels
+from empirical.training import train
+
+__all__ = ["Experiment", "GradientSample", "TangentKernelSample"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Networks trained on partly wrong labels; each seed draws its own initialisation, label noise and order of mini-batches.
+
+    Attributes:
+        name: in the registry and in reports; not part of the key.
+        data: training and test samples.
+        noise_level: δ in [0, 1), exact in every class.
+        network: architecture.
+        training: gradient descent or stochastic gradient descent.
+        seeds: one network each.
+        dtype: ``"float32"`` or ``"float64"``.
+
+    Example:
+        >>> Experiment(
+        ...     name="example",
+        ...     data=DataSpec(name="digits", classes=(7, 9)),
+        ...     noise_level=0.4,
+        ...     network=NetworkSpec(width=64, depth=1),
+        ...     training=TrainingSpec(learning_rate=1.0, steps=0),
+        ...     seeds=(1, 2),
+        ... ).regime
+        'finite network · digits 7/9 · δ = 0.4'
+    """
+
+    name: str
+    data: DataSpec
+    noise_level: float
+    network: NetworkSpec
+    training: TrainingSpec
+    seeds: tuple[int, ...]
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        check_common(self.name, self.noise_level, self.dtype)
+        object.__setattr__(self, "seeds", check_seeds(self.seeds))
+
+    @property
+    def regime(self) -> str:
+        """Short text for people."""
+        return f"finite network · {self.data.label} · δ = {self.noise_level:g}"
+
+    def canonical(self) -> dict[str, Any]:
+        """JSON-able form of all that determines the measurement, but for the data themselves."""
+        return {
+            "kind": "experiment",
+            "data": self.data.canonical(),
+            "noise_level": self.noise_level,
+            "network": self.network.canonical(),
+            "training": self.training.canonical(),
+            "seeds": list(self.seeds),
+            "dtype": self.dtype,
+        }
+
+    def key(self) -> str:
+        """SHA-256 of canonical form, data and version of the instruments."""
+        return key_of(self.canonical(), self.data.load().sha256)
+
+    def measure(self, *, device: str | torch.device = "auto") -> xr.Dataset:
+        """Train; the dataset is that of ``Trajectory``."""
+        return train(self, device=device).to_dataset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientSample:
+    """Directions of all sample-wise gradients at initialisation, network by network.
+
+    Measured: ``sample_cosines`` ``[seed, sample, class_]`` (with each class's clean segment gradient), ``sample_norm``, ``residual``,
+    ``observed`` ``[seed, sample]``, ``gram`` ``[seed, 3C, 3C]``, ``alpha``, ``rho`` ``[seed, C]``, ``truth`` ``[sample]``, and with ``kernel``
+    the tangent kernel ``[seed, sample, sample_]`` (the θ_h of all pairs).
+
+    Attributes:
+        name: in the registry and in reports; not part of the key.
+        data: the samples (the test set is not used).
+        noise_level: δ in [0, 1).
+        network: architecture.
+        seeds: one network and label draw each.
+        kernel: also measure the tangent kernel.
+        dtype: ``"float32"`` or ``"float64"``.
+
+    Source: Fig. 3, 4 [A].
+    """
+
+    name: str
+    data: DataSpec
+    noise_level: float
+    network: NetworkSpec
+    seeds: tuple[int, ...]
+    kernel: bool = False
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        check_common(self.name, self.noise_level, self.dtype)
+        object.__setattr__(self, "seeds", check_seeds(self.seeds))
+
+    @property
+    def regime(self) -> str:
+        """Short text for people."""
+        return f"finite network at initialisation · {self.data.label} · δ = {self.noise_level:g}"
+
+    def canonical(self) -> dict[str, Any]:
+        """JSON-able form of all that determines the measurement, but for the data themselves."""
+        return {
+            "kind": "gradient sample",
+            "data": self.data.canonical(),
+            "noise_level": self.noise_level,
+            "network": self.network.canonical(),
+            "seeds": list(self.seeds),
+            "kernel": self.kernel,
+            "dtype": self.dtype,
+        }
+
+    def key(self) -> str:
+        """SHA-256 of canonical form, data and version of the instruments."""
+        return key_of(self.canonical(), self.data.load().sha256)
+
+    def measure(self, *, device: str | torch.device = "auto") -> xr.Dataset:
+        """Measure every network."""
+        data = self.data.load()
+        classes = data.n_classes
+        observed = corrupt_labels_batch(data.train_truth, self.noise_level, n_classes=classes, seeds=self.seeds)
+        measured: dict[str, list[np.ndarray]] = {}
+        with policy(device) as place:
+            for seed, labels in zip(self.seeds, observed, strict=True):
+                model = FullyConnected(
+                    data.train_inputs.shape[1],
+                    self.network.width,
+                    self.network.depth,
+                    n_outputs=1 if classes == 2 else classes,
+                    activation=self.network.activation,
+                    convention=self.network.convention,
+                    centred=self.network.centred,
+                    seed=seed,
+                    dtype=getattr(torch, self.dtype),
+                ).to(place)
+                geometry = gradient_geometry(model, data.train_inputs, labels, truth=data.train_truth, n_classes=classes)
+                parts = {
+                    "gram": geometry.gram,
+                    "alpha": geometry.alpha,
+                    "rho": geometry.rho,
+                    "sample_cosines": geometry.sample_cosines,
+                    "sample_norm": geometry.sample_norm,
+                    "residual": geometry.residual,
+                }
+                if self.kernel:
+                    parts["kernel"] = empirical_ntk(model, data.train_inputs)
+                for name, part in parts.items():
+                    measured.setdefault(name, []).append(part)
+        axes = {
+            "gram": ("seed", "segment", "segment_"),
+            "alpha": ("seed", "class_"),
+            "rho": ("seed", "class_"),
+            "sample_cosines": ("seed", "sample", "class_"),
+            "sample_norm": ("seed", "sample"),
+            "residual": ("seed", "sample") if classes == 2 else ("seed", "sample", "logit"),
+            "kernel": ("seed", "sample", "sample_"),
+        }
+        variables = {name: (axes[name], np.stack(parts), {"units": "1"}) for name, parts in measured.items()}
+        names = list(segment_names(classes))
+        return xr.Dataset(
+            {**variables, "observed": (("seed", "sample"), observed)},
+            coords={
+                "seed": np.array(self.seeds, dtype=np.int64),
+                "truth": ("sample", data.train_truth),
+                "class_": list(data.class_names),
+                "segment": names,
+                "segment_": names,
+            },
+            attrs={**_attributes(self), "data_sha256": data.sha256},
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TangentKernelSample:
+    """Tangent kernels of many random networks at initialisation between unit vectors x, z at given angles.
+
+    Measured: ``kernel_xx``, ``kernel_xz``, ``kernel_zz`` ``[seed, angle]`` float64; the coordinate ``angle`` is θ_d in radians.
+
+    Attributes:
+        name: in the registry and in reports; not part of the key.
+        network: architecture (centring changes no derivative).
+        angles: input angles θ_d, radians.
+        seeds: one network each.
+        dtype: ``"float32"`` or ``"float64"``.
+
+    Source: Thm 3.1 [A], Thm 3.1 [B], Fig. 2 [A].
+    """
+
+    name: str
+    network: NetworkSpec
+    angles: tuple[float, ...]
+    seeds: tuple[int, ...]
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        check_common(self.name, 0.0, self.dtype)
+        object.__setattr__(self, "seeds", check_seeds(self.seeds))
+        angles = tuple(float(angle) for angle in self.angles)
+        if not angles or not np.isfinite(angles).all():
+            raise ValueError(f"angles must be finite numbers, at least one, got {angles}")
+        object.__setattr__(self, "angles", angles)
+
+    @property
+    def regime(self) -> str:
+        """Short text for people."""
+        return f"finite network at initialisation · {self.network.activation} · L = {self.network.depth} · m = {self.network.width}"
+
+    def canonical(self) -> dict[str, Any]:
+        """JSON-able form of all that determines the measurement."""
+        return {
+            "kind": "tangent kernel sample",
+            "network": self.network.canonical(),
+            "angles": list(self.angles),
+            "seeds": list(self.seeds),
+            "dtype": self.dtype,
+        }
+
+    def key(self) -> str:
+        """SHA-256 of canonical form and version of the instruments."""
+        return key_of(self.canonical(), "")
+
+    def measure(self, *, device: str | torch.device = "auto") -> xr.Dataset:
+        """Measure every network."""
+        with policy(device) as place:
+            xx, xz, zz = sample_tangent_kernels(
+                self.angles,
+                width=self.network.width,
+                depth=self.network.depth,
+                seeds=self.seeds,
+                activation=self.network.activation,
+                convention=self.network.convention,
+                dtype=getattr(torch, self.dtype),
+                device=place,
+            )
+        axes = ("seed", "angle")
+        return xr.Dataset(
+            {
+                "kernel_xx": (axes, xx, {"units": "1", "long_name": "K(x, x)"}),
+                "kernel_xz": (axes, xz, {"units": "1", "long_name": "K(x, z)"}),
+                "kernel_zz": (axes, zz, {"units": "1", "long_name": "K(z, z)"}),
+            },
+            coords={
+                "seed": np.array(self.seeds, dtype=np.int64),
+                "angle": ("angle", np.array(self.angles), {"units": "radians", "long_name": "input angle"}),
+            },
+            attrs=_attributes(self),
+        )
+
+
+def _attributes(specification: GradientSample | TangentKernelSample) -> dict[str, Any]:
+    return {
+        "name": specification.name,
+        "specification": json.dumps(specification.canonical(), sort_keys=True),
+        "regime": specification.regime,
+        "measurement_version": MEASUREMENT_VERSION,
+    }

@@ -1,0 +1,179 @@
+"""The command line: ``clean-priority``, also ``python -m reports``.
+
+Exit codes: 0 every verdict as expected (``compare``: the same), 1 some verdict not as expected (``compare``: changed), 2 bad input.
+Bad input is answered by one line on standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["main"]
+
+TIERS = ("quick", "standard", "full")
+DATA_VARIABLE = "CLEAN_PRIORITY_DATA"
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose complaint is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {' '.join(message.split())}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: the words after the program's name; by default those of this process.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        options = _parser().parse_args(arguments)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()
+        return code
+    except ValueError as error:
+        first = " ".join(str(error).split())
+        print(f"clean-priority {options.command}: {first}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"clean-priority {options.command}: interrupted; what was measured is kept, the next run goes on from there", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has left, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="clean-priority", description="Put the claims of the theory of clean-priority learning to the test.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command", parser_class=_Parser)
+
+    report = commands.add_parser("report", help="judge the claims and write a report", description="Judge claims and write report.html, report.json, report.md.")
+    report.add_argument("claims", nargs="*", metavar="ID", help="claims to judge (default: all)")
+    report.add_argument("--out", type=Path, default=Path("reports/latest"), metavar="DIR", help="folder of the report (default: %(default)s)")
+    report.add_argument("--tier", default="quick", metavar="|".join(TIERS), help="how much to measure (default: %(default)s)")
+    report.add_argument("--dataset", default=None, metavar="NAME", help="judge on this data set instead of the default ones")
+    report.add_argument("--device", default="auto", help="cpu, cuda, … (default: %(default)s)")
+    report.add_argument("--seeds", default="rule", metavar="rule|fresh|N", help="seeds by rule, fresh ones, or from this number (default: %(default)s)")
+    report.add_argument(
+        "--data-root", type=Path, default=None, metavar="DIR", help=f"folder with mnist/, cifar10/ (default: environment variable {DATA_VARIABLE})"
+    )
+    report.add_argument("--store", type=Path, default=None, metavar="DIR", help="where measurements are kept (default: the user's cache folder)")
+    report.add_argument("--jobs", type=int, default=1, metavar="N", help="experiments at a time (default: %(default)s)")
+    report.add_argument("--no-progress", action="store_true", help="no progress bar")
+    report.set_defaults(run=_report)
+
+    claims = commands.add_parser("claims", help="print the register of claims, or one claim", description="Print the register of claims, or one claim.")
+    claims.add_argument("id", nargs="?", metavar="ID", help="claim to show in full")
+    claims.set_defaults(run=_claims)
+
+    render = commands.add_parser("render", help="make a report again from its records", description="Make report.html, report.md and the figures again.")
+    render.add_argument("folder", type=Path, metavar="DIR", help="folder of the report")
+    render.add_argument("--out", type=Path, default=None, metavar="DIR", help="where to write (default: the same folder)")
+    render.set_defaults(run=_render)
+
+    compare = commands.add_parser("compare", help="compare two reports", description="Compare two reports: exit code 0 the same, 1 changed, 2 unreadable.")
+    compare.add_argument("before", type=Path, metavar="A", help="report.json or its folder")
+    compare.add_argument("after", type=Path, metavar="B", help="report.json or its folder")
+    compare.add_argument("--html", type=Path, default=None, metavar="FILE", help="write the comparison as one offline page, too")
+    compare.set_defaults(run=_compare)
+    return parser
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    # A pipe or a log has no width of its own: 80 columns would fold the table.
+    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 150, highlight=False, soft_wrap=False)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from theory.claims import claim
+
+    selection = list(dict.fromkeys(claim(id).id for id in options.claims))
+    if options.tier not in TIERS:
+        raise ValueError(f"tier must be one of {', '.join(TIERS)}, got {options.tier!r}")
+    if options.jobs < 1:
+        raise ValueError(f"jobs must be at least 1, got {options.jobs}")
+    if options.seeds not in ("rule", "fresh") and not options.seeds.isdecimal():
+        raise ValueError(f"seeds must be 'rule', 'fresh' or a number, got {options.seeds!r}")
+    root = options.data_root or (Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None)
+    if root is not None and not root.is_dir():
+        raise ValueError(f"data root must be a folder, got {root}")
+    from reports.plugin import run_claims
+    from reports.terminal import print_run
+    from reports.writer import check_target, write_report
+
+    check_target(options.out)
+    outcome = run_claims(
+        selection,
+        out=options.out,
+        tier=options.tier,
+        dataset=options.dataset,
+        device=options.device,
+        seeds=options.seeds,
+        data_root=root,
+        store=options.store,
+        jobs=options.jobs,
+        progress=not options.no_progress,
+    )
+    document = write_report(
+        options.out, outcome.results, outcome.figures, outcome.provenance, problems=outcome.problems, selection=selection
+    )
+    console = _console()
+    print_run(document, console)
+    console.print(f"report: {options.out / 'report.html'}", soft_wrap=True)
+    return 1 if document["problems"] or document["summary"]["not_as_expected"] else 0
+
+
+def _claims(options: argparse.Namespace) -> int:
+    from reports.terminal import print_claim, print_register
+    from theory.claims import CLAIMS, claim
+
+    if options.id is None:
+        print_register([asdict(one) for one in CLAIMS.values()], _console())
+    else:
+        print_claim(asdict(claim(options.id)), _console())
+    return 0
+
+
+def _render(options: argparse.Namespace) -> int:
+    from reports.writer import redraw
+
+    redraw(options.folder, options.out)
+    _console().print(f"report: {(options.out or options.folder) / 'report.html'}", soft_wrap=True)
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from reports.compare import changed, compare, comparison_html
+    from reports.schema import read_report
+    from reports.terminal import print_comparison
+
+    comparison = compare(read_report(options.before), read_report(options.after))
+    if options.html is not None:
+        try:
+            options.html.write_text(comparison_html(comparison, before=str(options.before), after=str(options.after)), encoding="utf-8")
+        except OSError as error:
+            raise ValueError(f"{options.html}: cannot be written: {error.strerror}") from None
+    print_comparison(comparison, _console())
+    return 1 if changed(comparison) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,214 @@
+"""From results to the one document that every form of the report is made of: the content of report.json.
+
+HTML, Markdown and terminal read this document and nothing else, so that a report drawn again from its file is the same report.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+
+from reports.agreement import AgreementRecord, ClaimResult, Role, Verdict
+from reports.budget import spent
+from reports.figure_data import FigureData
+from reports.schema import SCHEMA_VERSION
+from theory.claims import CLAIMS, SLIPS, Claim
+
+__all__ = ["build_document", "number"]
+
+NOT_JUDGED = "no test judges this claim yet"
+NOT_SELECTED = "not selected in this run"
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def number(value: float) -> float | str | None:
+    """A number as strict JSON can hold it: NaN as None, infinities as the words "inf" and "-inf".
+
+    Example:
+        >>> number(0.5), number(float("nan")), number(float("-inf"))
+        (0.5, None, '-inf')
+    """
+    value = float(value)
+    if math.isnan(value):
+        return None
+    return value if math.isfinite(value) else ("inf" if value > 0 else "-inf")
+
+
+def build_document(
+    results: Iterable[ClaimResult],
+    figures: Sequence[FigureData],
+    provenance: Mapping[str, Any],
+    *,
+    problems: Sequence[str] = (),
+    selection: Collection[str] = (),
+) -> dict[str, Any]:
+    """Gather a run into the content of report.json.
+
+    Args:
+        results: one per claim and regime.
+        figures: the figures that belong to them.
+        provenance: commit, versions, machine, data hashes, wall time …; nested mappings of plain values.
+        problems: what kept tests from running, one text each.
+        selection: claim ids that were asked for; empty means all. Claims outside it are reported as not selected.
+
+    Raises:
+        ValueError: if two figures share an id, an id is not a plain file name, or two results share claim and regime.
+    """
+    results = list(results)
+    keys = [(result.claim, result.regime) for result in results]
+    if len(set(keys)) < len(keys):
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"claim {twice[0]} has two results for the regime {twice[1]!r}, expected one")
+    names = [figure.id for figure in figures]
+    if len({name.lower() for name in names}) < len(names):
+        raise ValueError(f"figure ids must differ, got {', '.join(sorted(name for name in names if names.count(name) > 1) or names)}")
+    for name in names:
+        if not _FILE_NAME.fullmatch(name):
+            raise ValueError(f"figure id must consist of letters, digits, dots, dashes and underscores, got {name!r}")
+    by_claim: dict[str, list[ClaimResult]] = {}
+    for result in results:
+        by_claim.setdefault(result.claim, []).append(result)
+    rows: list[dict[str, Any]] = []
+    for id in CLAIMS:
+        found = by_claim.get(id, [])
+        rows += [_row(result) for result in found] or [_missing_row(CLAIMS[id], selection)]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "provenance": _plain(provenance),
+        "summary": _summary(rows),
+        "problems": [str(problem) for problem in problems],
+        "claims": rows,
+        "figures": [_figure(figure) for figure in sorted(figures, key=_figure_order)],
+        "slips": [asdict(slip) for slip in SLIPS],
+        "budget": {name: number(value) if isinstance(value, float) else value for name, value in spent(results).items()},
+        "register": [asdict(claim) | {"sources": list(claim.sources), "hypotheses": list(claim.hypotheses)} for claim in CLAIMS.values()],
+    }
+
+
+def _row(result: ClaimResult) -> dict[str, Any]:
+    claim, verdict, headline = CLAIMS[result.claim], result.verdict, result.headline
+    failures = result.failures()
+    row: dict[str, Any] = {
+        "id": claim.id,
+        "title": claim.title,
+        "kind": claim.kind,
+        "regime": result.regime,
+        "model": result.model,
+        "data": result.data,
+        "verdict": verdict.value,
+        "expected": Verdict(result.expected).value,
+        "expected_reason": result.expected_reason,
+        "ok": result.ok,
+        "failures": failures,
+        "headline": headline.name if headline else "",
+        "prediction": number(headline.prediction) if headline else None,
+        "estimate": number(headline.estimate) if headline else None,
+        "interval": [number(end) for end in headline.interval] if headline else [None, None],
+        "margin": number(headline.margin) if headline else None,
+        "unit": headline.unit if headline else "",
+        "seeds": headline.seeds if headline else 0,
+        "confidence": number(headline.confidence) if headline else None,
+        "detectable": number(headline.detectable) if headline else None,
+        "checks": [_check(record) for record in result.records],
+        "figures": list(result.figures),
+        "command": result.command,
+        "seconds": number(round(result.seconds, 3)),
+        "reason": result.not_run or result.error,
+        "notes": list(result.notes),
+    }
+    return row
+
+
+def _check(record: AgreementRecord) -> dict[str, Any]:
+    return {
+        "name": record.name,
+        "role": Role(record.role).value,
+        "verdict": record.verdict.value,
+        "expected": None if record.expected is None else Verdict(record.expected).value,
+        "ok": record.ok,
+        "prediction": number(record.prediction),
+        "estimate": number(record.estimate),
+        "interval": [number(end) for end in record.interval],
+        "margin": number(record.margin),
+        "margin_terms": {name: number(size) for name, size in record.margin_terms.items()},
+        "deviation": number(record.deviation),
+        "detectable": number(record.detectable),
+        "seeds": int(record.seeds),
+        "confidence": number(record.confidence),
+        "method": record.method,
+        "unit": record.unit,
+        "components": int(record.components),
+    }
+
+
+def _missing_row(claim: Claim, selection: Collection[str]) -> dict[str, Any]:
+    """The row of a claim from which no test reported: in plain sight, never a pass."""
+    empty = ClaimResult(
+        claim=claim.id,
+        model="",
+        data="",
+        expected=Verdict(claim.expected),
+        expected_reason=claim.reason,
+        not_run=NOT_SELECTED if selection and claim.id not in selection else NOT_JUDGED,
+    )
+    return _row(empty) | {"regime": "", "ok": False}
+
+
+def _summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    verdicts = {verdict.value: sum(row["verdict"] == verdict for row in rows) for verdict in Verdict}
+    judged = [row for row in rows if row["verdict"] != Verdict.NOT_RUN]
+    return {
+        "verdicts": verdicts,
+        "rows": len(judged),
+        "claims": len({row["id"] for row in judged}),
+        "claims_in_register": len({row["id"] for row in rows}),
+        "as_expected": sum(not row["failures"] for row in judged),
+        "not_as_expected": sum(bool(row["failures"]) for row in judged),
+        "checks": sum(len(row["checks"]) for row in judged),
+        "controls": sum(check["role"] == Role.CONTROL for row in judged for check in row["checks"]),
+    }
+
+
+def _figure(figure: FigureData) -> dict[str, Any]:
+    return {
+        "id": figure.id,
+        "title": figure.title,
+        "caption": figure.caption,
+        "claim": figure.claim,
+        "kind": figure.kind,
+        "path": f"figures/{figure.id}.svg",
+        "png": f"figures/{figure.id}.png",
+        "data": f"figures/{figure.id}.csv",
+        "columns": [{"name": name, "shape": list(np.shape(array)), "dtype": np.asarray(array).dtype.name} for name, array in figure.arrays.items()],
+        "labels": {str(name): str(text) for name, text in figure.labels.items()},
+    }
+
+
+def _figure_order(figure: FigureData) -> tuple[int, int, int, str]:
+    """The papers' figures first, in their order; then by claim, in the register's order; then by id."""
+    found = re.fullmatch(r"figure_(\d+)", figure.kind)
+    position = list(CLAIMS).index(figure.claim) if figure.claim in CLAIMS else len(CLAIMS)
+    return (0 if found else 1, int(found[1]) if found else 0, position, figure.id)
+
+
+def _plain(value: Any) -> Any:
+    """Provenance as plain JSON values; numbers go through `number`."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(part) for name, part in value.items()}
+    if isinstance(value, str | bool) or value is None:
+        return value
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        return number(value)
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(part) for part in (sorted(value, key=str) if isinstance(value, set | frozenset) else value)]
+    return value.as_posix() if isinstance(value, PurePath) else str(value)

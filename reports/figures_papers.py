@@ -1,0 +1,178 @@
+"""The papers' figures in the papers' layout, each with the theory's curve drawn over the measurement.
+
+=========  ==========================================================================================================================
+kind       arrays besides those of figures.py
+=========  ==========================================================================================================================
+figure_2   one panel; x = input angle, prediction and measured = gradient angle, both in degrees
+figure_3   ``cluster <name>/x`` and ``/y`` (points in the plane, left panel, may be missing); ``within/angle`` and ``between/angle``
+           (θ_h of sample pairs, degrees), each with ``/predicted`` (the theory's angle for the same pairs) if there is one
+figure_4   ``<panel>|clean/angle``, ``|noise/angle``, ``|other/angle`` (angle between ∇l_i and the clean segment gradient, degrees), each
+           with ``/predicted``; ``/segment`` and ``/segment_predicted`` of length 1 (angle of that segment gradient: the dashed line)
+figure_5   three panels in the order in which they come, time on the horizontal axis
+figure_6   one panel; ratio of the clean to the noisy segment gradient for each class over time
+=========  ==========================================================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
+from numpy.typing import NDArray
+
+from reports.figure_data import FigureData
+from reports.panels import Series, curve_panel, key_line, marks, panels_of
+from reports.style import INK, MUTED, PAPER, plain_or_math
+
+__all__ = ["figure_2", "figure_3", "figure_4", "figure_5", "figure_6"]
+
+
+def figure_2(data: FigureData) -> Figure:
+    """Angle between two gradients against the angle between the two inputs; the dotted diagonal is equality. Fig. 2 [A], [B]."""
+    panels = panels_of(data)
+    figure = Figure(figsize=(4.1 * len(panels) + 2.0, 4.3))
+    grid = figure.subplots(1, len(panels), squeeze=False)[0]
+    figure.subplots_adjust(left=0.115 / len(panels), right=1 - 0.23 / len(panels), top=0.91, bottom=0.115, wspace=0.45)
+    for axes, (panel, series) in zip(grid, panels.items(), strict=True):
+        highest = max(float(np.nanmax(column)) for one in series if (column := one.get("x")) is not None)
+        turn = 180.0 if highest > 100 else 90.0
+        axes.plot([0, turn], [0, turn], color=MUTED, linewidth=0.9, linestyle=(0, (1, 2.5)), zorder=1.6)
+        axes.set(xlim=(0, turn), ylim=(0, None))
+        axes.xaxis.set_major_locator(MultipleLocator(turn / 6))
+        axes.yaxis.set_major_locator(MultipleLocator(30 if turn > 90 else 15))
+        curve_panel(axes, series, labels=data.labels, panel=panel)
+        _titles(axes, data.labels, panel, x="angle between the inputs, θ_d (degrees)", y="angle between the gradients, θ_h (degrees)")
+        key_line(axes, series)
+    return figure
+
+
+def figure_3(data: FigureData) -> Figure:
+    """Left: two clusters in the plane. Right: angles θ_h of pairs within one cluster and between the two. Fig. 3 [A], [B]."""
+    series = next(iter(panels_of(data).values()))
+    clouds = [one for one in series if one.get("y") is not None]
+    angles = [one for one in series if one.get("angle") is not None]
+    if not angles:
+        raise ValueError(f"figure {data.id!r} has no series with a column 'angle'")
+    figure = Figure(figsize=(8.6, 3.5) if clouds else (5.4, 3.5))
+    if clouds:
+        left, right = figure.subplots(1, 2, width_ratios=[1.0, 1.35])
+        for one in clouds:
+            x, y = one.get("x"), one.get("y")
+            if x is None or y is None:
+                raise ValueError(f"series {one.name!r} of figure {data.id!r} has no column 'x'")
+            left.plot(x, y, "o", color=one.color, markersize=3.6, alpha=0.65, markeredgewidth=0)
+            reach = float(np.hypot(x.mean(), y.mean())) or 1.0
+            left.annotate(one.label, (x.mean() * (1 + 0.32 / reach), y.mean() * (1 + 0.32 / reach)), ha="center", va="center", color=one.color)
+        left.set_aspect("equal", adjustable="datalim")
+        left.margins(0.25)
+        left.set(xlabel=plain_or_math(data.labels.get("x:data", "x₁")), ylabel=plain_or_math(data.labels.get("y:data", "x₂")))
+    else:
+        right = figure.subplots()
+    figure.subplots_adjust(left=0.085 if clouds else 0.125, right=0.97, top=0.88, bottom=0.15, wspace=0.24)
+    _histograms(right, angles, labels=data.labels)
+    right.set(xlabel=plain_or_math(data.labels.get("x", "θ_h (degrees)")), ylabel=plain_or_math(data.labels.get("y", "share of pairs per degree")))
+    return figure
+
+
+def figure_4(data: FigureData) -> Figure:
+    """Angles between sample-wise gradients and the clean segment gradient, by segment; dashed: the segment gradients. Fig. 4 [A], [B]."""
+    panels = panels_of(data, single=("segment", "segment_predicted"))
+    figure = Figure(figsize=(4.5 * max(len(panels), 1.3), 3.6))
+    grid = figure.subplots(1, len(panels), squeeze=False)[0]
+    figure.subplots_adjust(left=0.075 if len(panels) > 1 else 0.11, right=0.985, top=0.8, bottom=0.145, wspace=0.2)
+    for axes, (panel, series) in zip(grid, panels.items(), strict=True):
+        _histograms(axes, [one for one in series if one.get("angle") is not None], labels=data.labels, panel=panel, top=1.3)
+        for one in series:
+            segment, predicted = one.get("segment"), one.get("segment_predicted")
+            if segment is not None:
+                axes.axvline(float(segment[0]), color=one.color, linewidth=1.4, linestyle=(0, (4, 2.5)), zorder=4)
+            if predicted is not None:
+                axes.plot([float(predicted[0])], [0], marker="^", color=one.color, markeredgecolor=INK, markersize=6, clip_on=False, zorder=6)
+        axes.set_xlim(0, 180)
+        axes.xaxis.set_major_locator(MultipleLocator(30))
+        if panel:
+            axes.set_title(plain_or_math(panel), pad=19)
+        axes.set_xlabel(plain_or_math(data.labels.get("x", "θ_g to the clean segment gradient (degrees)")))
+    grid[0].set_ylabel(plain_or_math(data.labels.get("y", "share of samples per degree")))
+    return figure
+
+
+def figure_5(data: FigureData) -> Figure:
+    """Learning dynamics: errors of the segments, their mean residuals, total errors, over time. Fig. 5 [A], [B]."""
+    panels = panels_of(data)
+    figure = Figure(figsize=(3.75 * max(len(panels), 2), 3.2))
+    grid = figure.subplots(1, len(panels), squeeze=False)[0]
+    figure.subplots_adjust(left=0.055, right=0.94, top=0.8, bottom=0.155, wspace=0.42)
+    labels = {**data.labels, **({} if "xscale" in data.labels else {"xscale": "log"})}
+    for axes, (panel, series) in zip(grid, panels.items(), strict=True):
+        axes.set_ylim(0, None)
+        curve_panel(axes, series, labels=labels, panel=panel)
+        axes.set_ylim(bottom=0)
+        axes.set_title(plain_or_math(panel), pad=19)
+        axes.set_xlabel(plain_or_math(labels.get(f"x:{panel}", labels.get("x", "time η·t"))))
+        axes.set_ylabel(plain_or_math(labels.get(f"y:{panel}", labels.get("y", ""))))
+    key_line(grid[0], [one for series in panels.values() for one in series])
+    return figure
+
+
+def figure_6(data: FigureData) -> Figure:
+    """Ratio ‖g_clean‖/‖g_noise‖ of each class over time, on a logarithmic axis so that 3/2 and 2/3 are equally far from 1. Fig. 6 [A], [B]."""
+    panels = panels_of(data)
+    figure = Figure(figsize=(5.4 * len(panels) if len(panels) > 1 else 6.6, 3.7))
+    grid = figure.subplots(1, len(panels), squeeze=False)[0]
+    figure.subplots_adjust(left=0.1 / len(panels), right=1 - 0.19 / len(panels), top=0.88, bottom=0.135, wspace=0.4)
+    labels = {"xscale": "log", "reference:equal": "1", **data.labels}
+    for axes, (panel, series) in zip(grid, panels.items(), strict=True):
+        curve_panel(axes, series, labels=labels, panel=panel)
+        if panel:
+            axes.set_title(plain_or_math(panel), pad=19)
+        _titles(axes, labels, "", x="time η·t", y="‖g_clean‖ / ‖g_noise‖")
+        key_line(axes, series)
+    return figure
+
+
+def _titles(axes: Axes, labels: Mapping[str, str], panel: str, *, x: str, y: str) -> None:
+    """Axis titles from the labels, with the paper's own as the default."""
+    axes.set_xlabel(plain_or_math(labels.get(f"x:{panel}", labels.get("x", x))))
+    axes.set_ylabel(plain_or_math(labels.get(f"y:{panel}", labels.get("y", y))))
+
+
+def _histograms(axes: Axes, series: Sequence[Series], *, labels: Mapping[str, str], panel: str = "", top: float = 1.18) -> None:
+    """Filled: measured. Outlined: the theory's value for the same pairs or samples. Both in the same bins, as density."""
+    pooled = np.concatenate([part for one in series for name in ("angle", "predicted") if (part := one.get(name)) is not None])
+    pooled = pooled[np.isfinite(pooled)]
+    if not len(pooled):
+        raise ValueError("angles must hold at least one finite value, got none")
+    low, high = float(pooled.min()), float(pooled.max())
+    edges = np.linspace(np.floor(low), np.ceil(high) if high > low else np.floor(low) + 1, 61)
+    spots: list[tuple[float, float, Series]] = []
+    for one in series:
+        measured, predicted = one.get("angle"), one.get("predicted")
+        heights = np.zeros(len(edges) - 1)
+        if measured is not None:
+            heights = _density(measured, edges)
+            axes.stairs(heights, edges, fill=True, color=one.color, alpha=0.3, linewidth=0)
+        if predicted is not None:
+            expected = _density(predicted, edges)
+            axes.stairs(expected, edges, color=PAPER, linewidth=2.4, alpha=0.7)
+            axes.stairs(expected, edges, color=one.color, linewidth=1.3)
+            heights = np.maximum(heights, expected)
+        spots.append((float(edges[np.argmax(heights)] + edges[1] - edges[0]), float(heights.max()), one))
+    axes.set_ylim(0, top * max(height for _, height, _ in spots))
+    axes.margins(x=0.02)
+    for x, height, one in spots:
+        axes.annotate(one.label, (x, height), (0, 3), textcoords="offset points", ha="center", color=one.color, fontsize=8.5)
+    axes.tick_params(axis="y", labelleft=True)
+    marks(axes, labels, panel=panel)
+    has_theory = any(one.get("predicted") is not None for one in series)
+    note = "filled: measured" + (", outline: theory for the same data" if has_theory else "")
+    axes.annotate(note, (0, 1), (0, 5), xycoords="axes fraction", textcoords="offset points", color=MUTED, fontsize=8)
+
+
+def _density(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of the values per unit, in each bin."""
+    counts = np.histogram(values[np.isfinite(values)], bins=edges)[0]
+    return counts / (max(counts.sum(), 1) * np.diff(edges))

@@ -1,0 +1,150 @@
+"""report.html: one offline file, made from the document and the figures' SVG texts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from reports.equations import EquationSheet
+from reports.inline_svg import interval_picture, prepare_figure
+from reports.wording import SIGNS, interval_text, number_text, slug, typeset
+
+__all__ = ["environment", "render_html"]
+
+SECTIONS: Mapping[str, str] = {
+    "S": "Set-up",
+    "G": "Geometry of the model derivative",
+    "I": "Sample-wise gradients at initialisation",
+    "D": "Learning dynamics",
+    "M": "Several classes",
+    "F": "Figures of the papers",
+    "P": "Discussion",
+    "X": "Beyond the papers",
+    "R": "Further questions",
+}
+"""First letter of an id → heading."""
+
+
+def environment() -> Environment:
+    """The template environment: everything is escaped unless it is markup that this program made; an unknown name is an error."""
+    made = Environment(loader=PackageLoader("reports", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters.update(slug=slug, number=number_text, interval=interval_text, typeset=typeset, duration=duration, day=day)
+    made.globals.update(signs=SIGNS, picture=interval_picture)
+    return made
+
+
+def render_html(document: Mapping[str, Any], drawings: Mapping[str, str]) -> str:
+    """Render the report.
+
+    Args:
+        document: content of report.json.
+        drawings: figure id → SVG text.
+
+    Returns:
+        The page, complete: styles, drawings and equations are in it, and it asks nothing of any network.
+    """
+    equations = EquationSheet()
+    rows: dict[str, list[Mapping[str, Any]]] = {}
+    for row in document["claims"]:
+        rows.setdefault(row["id"], []).append(row)
+    claims = [{**claim, "rows": rows.get(claim["id"], []), "judged": _judged(rows.get(claim["id"], []))} for claim in document["register"]]
+    judged = [row for row in document["claims"] if row["verdict"] != "NOT RUN"]
+    figures = [
+        {**figure, "svg": prepare_figure(drawings[figure["id"]], name=figure["id"], label=f"{figure['title']}. {figure['caption']}")}
+        for figure in document["figures"]
+        if figure["id"] in drawings
+    ]
+    page = environment().get_template("report.html.j2")
+    body = page.render(
+        document=document,
+        provenance=document["provenance"],
+        summary=document["summary"],
+        claims=claims,
+        groups=[(SECTIONS.get(letter, letter), [claim for claim in claims if claim["id"][0] == letter]) for letter in _letters(claims)],
+        models=list(dict.fromkeys(row["model"] for row in judged)),
+        data_sets=list(dict.fromkeys(row["data"] for row in judged)),
+        unexpected=[row for row in document["claims"] if row["failures"]],
+        rejected=[claim for claim in claims if any(row["verdict"] == "DISAGREES" for row in claim["rows"])],
+        violated=[claim for claim in claims if any(row["verdict"] == "ASSUMPTION VIOLATED" for row in claim["rows"])],
+        waiting=[claim for claim in claims if not claim["judged"]],
+        figures=figures,
+        paper_figures=[figure for figure in figures if _paper_figure(figure)],
+        own_figures={claim["id"]: _figures_of(claim, figures) for claim in claims},
+        equation=lambda tex: equations.render(tex) if tex else Markup(""),
+        facts=flatten(document["provenance"]),
+        machine=machine(document["provenance"]),
+    )
+    return re.sub(r"\n\s*\n+", "\n", body.replace("<!--glyphs-->", str(equations.definitions()), 1)) + "\n"
+
+
+def _judged(rows: Sequence[Mapping[str, Any]]) -> bool:
+    return any(row["verdict"] != "NOT RUN" for row in rows)
+
+
+def _letters(claims: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(claim["id"][0] for claim in claims))
+
+
+def _paper_figure(figure: Mapping[str, Any]) -> bool:
+    return str(figure["kind"]).startswith("figure_")
+
+
+def _figures_of(claim: Mapping[str, Any], figures: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    named = {name for row in claim["rows"] for name in row["figures"]}
+    return [figure for figure in figures if figure["id"] in named or figure["claim"] == claim["id"]]
+
+
+def flatten(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested provenance as lines of name and text."""
+    lines: list[tuple[str, str]] = []
+    for name, part in value.items():
+        title = f"{prefix}{name.replace('_', ' ')}"
+        if isinstance(part, Mapping):
+            lines += flatten(part, f"{title} · ")
+        elif isinstance(part, list) and all(not isinstance(item, Mapping | list) for item in part):
+            lines.append((title, ", ".join(map(str, part))))
+        elif part is not None and part != "":
+            lines.append((title, duration(part) if name.endswith("seconds") and isinstance(part, int | float) else str(part)))
+    return lines
+
+
+def machine(provenance: Mapping[str, Any]) -> str:
+    """The machine in one phrase, from whatever the provenance knows of it."""
+    part = provenance.get("machine", "")
+    words = [str(item) for item in part.values() if item not in (None, "")][:3] if isinstance(part, Mapping) else [str(part)] if part else []
+    return ", ".join(words)
+
+
+def duration(seconds: float | str | None) -> str:
+    """A time for reading.
+
+    Example:
+        >>> duration(0.25), duration(187.4), duration(7300)
+        ('0.25 s', '3 min 7 s', '2 h 2 min')
+    """
+    if seconds is None or isinstance(seconds, str):
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def day(text: str) -> str:
+    """An ISO time as a day for reading; other texts as they are.
+
+    Example:
+        >>> day("2024-05-01T12:00:00+00:00")
+        '1 May 2024'
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    months = "January February March April May June July August September October November December".split()
+    return f"{moment.day} {months[moment.month - 1]} {moment.year}"

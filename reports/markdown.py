@@ -1,0 +1,102 @@
+"""report.md: the report in the shape of a reproduction logbook, one section per claim: scope, method, result, command, hardware."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from reports.wording import SIGNS, effect, interval_text, number_text
+
+__all__ = ["render_markdown"]
+
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|#~])")
+
+
+def render_markdown(document: Mapping[str, Any]) -> str:
+    """Render the logbook.
+
+    Args:
+        document: content of report.json.
+    """
+    summary, provenance = document["summary"], document["provenance"]
+    lines = ["# Clean-priority learning: agreement report", ""]
+    counts = ", ".join(f"{SIGNS[verdict]} {count} {verdict}" for verdict, count in summary["verdicts"].items() if count)
+    outcome = "all as expected" if not summary["not_as_expected"] else f"**{summary['not_as_expected']} not as expected**"
+    lines += [f"{summary['rows']} judgements of {summary['claims']} claims ({summary['claims_in_register']} in the register): {outcome}.", ""]
+    lines += [f"Verdicts: {counts}.", ""]
+    for problem in document["problems"]:
+        lines += ["> Problem: " + _plain(problem.strip().replace("\n", " ")), ""]
+    lines += ["| claim | title | regime | verdict | expected | effect | margin |", "|---|---|---|---|---|---|---|"]
+    for row in document["claims"]:
+        if row["verdict"] != "NOT RUN":
+            cells = [row["id"], row["title"], row["regime"], f"{SIGNS[row['verdict']]} {row['verdict']}", row["expected"], effect(row)]
+            lines.append("| " + " | ".join(_plain(cell) for cell in [*cells, number_text(row["margin"], digits=2)]) + " |")
+    waiting = [row for row in document["claims"] if row["verdict"] == "NOT RUN"]
+    if waiting:
+        lines += ["", "Not run:", ""]
+        lines += [f"- {row['id']} {_plain(row['title'])}{_plain(f' ({where})') if (where := row['regime']) else ''}: {_plain(row['reason'])}" for row in waiting]
+    lines += ["", "## Printed statements that the evidence rejects", ""]
+    register = {claim["id"]: claim for claim in document["register"]}
+    rejected = list(dict.fromkeys(row["id"] for row in document["claims"] if row["verdict"] == "DISAGREES"))
+    for id in rejected:
+        claim = register[id]
+        lines.append(f"- **{id}** {_plain(claim['title'])} ({_plain(', '.join(claim['sources']))}). Correct: {_plain(claim['correction'] or claim['reason'])}")
+    lines += ([] if rejected else ["None among the claims judged here."]) + [""]
+    hardware = _hardware(provenance)
+    for id in dict.fromkeys(row["id"] for row in document["claims"] if row["verdict"] != "NOT RUN"):
+        claim = register[id]
+        lines += [f"## {id} · {_plain(claim['title'])}", ""]
+        if claim["quote"]:
+            lines += [f"> {_plain(claim['quote'])}", "> " + _plain("(" + ", ".join(claim["sources"]) + ")"), ""]
+        lines += [f"**Statement.** {_plain(claim['statement'])}", ""]
+        if claim["hypotheses"]:
+            lines += ["**Hypotheses.** " + _plain(" ".join(claim["hypotheses"])), ""]
+        for row in document["claims"]:
+            if row["id"] == id:
+                lines += _row(row, hardware)
+    lines += ["## Provenance", "", *_tree(provenance), ""]
+    return "\n".join(lines)
+
+
+def _row(row: Mapping[str, Any], hardware: str) -> list[str]:
+    lines = [f"### {_plain(row['regime'])}: {SIGNS[row['verdict']]} {row['verdict']} (expected {row['expected']})", ""]
+    lines += [f"- Scope: {_plain(row['regime'])}, {row['kind']} claim, {row['seeds']} seeds in the deciding check"]
+    if row["reason"]:
+        lines.append(f"- Reason: {_plain(row['reason'])}")
+    methods = list(dict.fromkeys(check["method"] for check in row["checks"]))
+    if methods:
+        lines.append(f"- Method: {_plain('; '.join(methods))}")
+    for check in row["checks"]:
+        interval = interval_text(check["interval"])
+        lines.append(
+            f"- Result, {check['role']}: {_plain(check['name'])}: {check['verdict']}; measured {number_text(check['estimate'])}"
+            f"{' ' + _plain(interval) if interval else ''}{' ' + _plain(check['unit']) if check['unit'] else ''},"
+            f" predicted {number_text(check['prediction'])}, margin {number_text(check['margin'], digits=2)}"
+        )
+    lines += [f"- Note: {_plain(text)}" for text in row["notes"]]
+    lines += [f"- Not as expected: {_plain(' '.join(text.split()))}" for text in row["failures"]]
+    if row["command"]:
+        lines.append(f"- Command: `{row['command'].replace('`', '')}`")
+    return [*lines, f"- Hardware: {_plain(hardware)}", ""]
+
+
+def _hardware(provenance: Mapping[str, Any]) -> str:
+    machine = provenance.get("machine", "")
+    text = ", ".join(str(part) for part in machine.values() if part) if isinstance(machine, Mapping) else str(machine)
+    return ", ".join(part for part in (text, str(provenance.get("device", ""))) if part) or "not recorded"
+
+
+def _tree(value: Mapping[str, Any], depth: int = 0) -> list[str]:
+    lines: list[str] = []
+    for name, part in value.items():
+        if isinstance(part, Mapping):
+            lines += [f"{'  ' * depth}- {_plain(name)}", *_tree(part, depth + 1)]
+        else:
+            lines.append(f"{'  ' * depth}- {_plain(name)}: {_plain(str(part))}")
+    return lines
+
+
+def _plain(text: str) -> str:
+    """A text in which Markdown finds no markup of its own."""
+    return _SPECIAL.sub(r"\\\1", " ".join(str(text).split()))

@@ -1,0 +1,349 @@
+"""The pytest plugin: options, the `agreement` fixture, and the order measure once, then judge.
+
+A test with the marks ``claim``, ``regime`` and, where it needs measurements, ``experiments`` poses one row of the agreement report. After
+collection the harness gathers the experiments of the whole selection and runs those that the store lacks; then the tests judge.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shlex
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from empirical.datasets import Dataset, DatasetNotFound, load_dataset
+from empirical.devices import provenance as machine_provenance
+from empirical.experiments import EXPERIMENTS, experiment, seeds_by_rule
+from empirical.runner import RunError, run
+from empirical.store import Store
+from reports.agreement import ClaimResult, Verdict
+from reports.budget import spent
+from reports.evidence import Agreement
+from reports.figure_data import FigureData
+from theory.claims import CLAIMS, Claim
+from theory.claims import claim as claim_by_id
+
+__all__ = ["AgreementSession"]
+
+TIERS = ("quick", "standard", "full")
+
+
+@dataclass
+class AgreementSession:
+    """What one run of the harness gathers: measurements, rows, figures.
+
+    Attributes:
+        tier: scale of the experiments.
+        seed_salt: "" for seeds by rule; otherwise a number, drawn or given, that makes other seeds by the same rule.
+        device: where networks are measured.
+        store: where measurements are kept.
+        n_jobs: processes that measure.
+        on_progress: called with (finished, total, description) whenever a measurement or a judgement ends.
+    """
+
+    tier: str
+    seed_salt: str
+    device: str
+    store: Store
+    n_jobs: int
+    on_progress: Callable[[int, int, str], None] | None = None
+    results: list[ClaimResult] = field(default_factory=list)
+    figures: list[FigureData] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    measurements: dict[str, xr.Dataset] = field(default_factory=dict)
+    data_hashes: dict[str, str] = field(default_factory=dict)
+    unavailable: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    judged_ids: set[str] = field(default_factory=set)
+    started: float = field(default_factory=time.perf_counter)
+    finished: int = 0
+    total: int = 0
+
+    def advance(self, description: str) -> None:
+        """Report that one measurement or judgement has ended."""
+        self.finished += 1
+        if self.on_progress is not None:
+            self.on_progress(self.finished, self.total, description)
+
+    def measure_all(self, names: list[str], n_tests: int) -> None:
+        """Run the named experiments that the store lacks; a missing data set is noted, not raised."""
+        specs = {}
+        for name in names:
+            spec = experiment(name, tier=self.tier)
+            if self.seed_salt:
+                spec = replace(spec, seeds=seeds_by_rule(name, len(spec.seeds), salt=self.seed_salt))
+            try:
+                spec.key()
+            except DatasetNotFound as error:
+                self.unavailable[name] = str(error)
+            else:
+                specs[name] = spec
+        self.total = len(specs) + n_tests
+        try:
+            found: Sequence[xr.Dataset | None] = run(
+                list(specs.values()),
+                store=self.store,
+                n_jobs=self.n_jobs,
+                device=self.device,
+                progress=lambda step: self.advance(f"{step.source} {step.name}"),
+            )
+        except RunError as error:
+            found = error.results
+            self.failed = dict(error.failures)
+        self.measurements = {name: run for name, run in zip(specs, found, strict=True) if run is not None}
+
+    def measurement(self, name: str) -> xr.Dataset:
+        """One stored measurement; skips the test, visibly, where its data set is missing."""
+        if name in self.unavailable:
+            raise DatasetNotFound(self.unavailable[name])
+        if name not in self.measurements:
+            raise RuntimeError(f"measurement {name!r} failed: {self.failed.get(name, 'not among the experiments that the test names')}")
+        return self.measurements[name]
+
+    def dataset(self, name: str, **options: Any) -> Dataset:
+        """Load a data set and take down its hash for the provenance; see `empirical.load_dataset`."""
+        dataset = load_dataset(name, **options)
+        self.data_hashes[dataset.name] = dataset.sha256
+        return dataset
+
+    def generator(self, *key: str) -> np.random.Generator:
+        """A generator seeded by the hash of ``key`` and the salt of the run."""
+        digest = hashlib.sha256("\0".join((*key, self.seed_salt)).encode()).digest()
+        return np.random.default_rng(int.from_bytes(digest[:8], "big"))
+
+    def add(self, result: ClaimResult, figures: tuple[FigureData, ...] = ()) -> None:
+        """Take in one row."""
+        self.results.append(result)
+        self.figures.extend(figures)
+        self.advance(f"judged {result.claim} · {result.regime}")
+
+    def complete(self, wanted: list[str] | None = None) -> list[ClaimResult]:
+        """All rows in the order of the register; claims that no test judges are rows that did not run."""
+        order = {claim_id: position for position, claim_id in enumerate(CLAIMS)}
+        rows = list(self.results)
+        for claim_id in wanted or CLAIMS:
+            if claim_id not in self.judged_ids:
+                claim = CLAIMS[claim_id]
+                rows.append(
+                    ClaimResult(
+                        claim=claim_id,
+                        model="none",
+                        data="none",
+                        expected=Verdict(claim.expected),
+                        expected_reason=claim.reason,
+                        not_run="no test judges this claim yet",
+                    )
+                )
+        return sorted(rows, key=lambda row: order[row.claim])
+
+    def provenance(self, command: str) -> dict[str, Any]:
+        """Where, with what and how this run was made."""
+        return {
+            **machine_provenance(self.device),
+            "tier": self.tier,
+            "seeds": f"--seeds {self.seed_salt}" if self.seed_salt else "by rule",
+            "command": command,
+            "wall_time_s": round(time.perf_counter() - self.started, 1),
+            "data": dict(sorted(self.data_hashes.items())),
+            "missing": dict(sorted(self.unavailable.items())),
+            "budget": spent(self.results),
+        }
+
+
+SESSION: pytest.StashKey[AgreementSession] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the harness's options."""
+    group = parser.getgroup("clean-priority")
+    group.addoption("--tier", choices=TIERS, default="quick", help="scale of the experiments (default: quick)")
+    group.addoption("--dataset", default=None, help="judge only the regimes on this data set, for example mnist")
+    group.addoption("--device", default="auto", help="where networks are measured: auto, cpu, cuda (default: auto)")
+    group.addoption("--seeds", default="rule", help="rule (hash of the claim's id), fresh, or the number that an earlier fresh run printed")
+    group.addoption("--agreement-report", default=None, metavar="DIR", help="write the agreement report of this run there")
+    group.addoption("--data-root", default=None, metavar="DIR", help="folder with mnist/ (default: $CLEAN_PRIORITY_DATA)")
+    group.addoption("--store", default=None, metavar="DIR", help="where measurements are kept (default: the user's cache folder)")
+    group.addoption("--jobs", type=int, default=-1, help="processes that measure, -1 for one per core (default: -1)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check the options and open the session."""
+    seeds = config.getoption("--seeds")
+    if seeds not in ("rule", "fresh") and not seeds.isdigit():
+        raise pytest.UsageError(f"--seeds must be rule, fresh or a number, got {seeds!r}")
+    if config.getoption("--data-root"):
+        root = Path(config.getoption("--data-root"))
+        if not root.is_dir():
+            raise pytest.UsageError(f"--data-root must name a folder, got {str(root)!r}")
+        os.environ["CLEAN_PRIORITY_DATA"] = str(root.resolve())
+    config.stash[SESSION] = AgreementSession(
+        tier=config.getoption("--tier"),
+        seed_salt={"rule": "", "fresh": str(secrets.randbelow(10**9))}.get(seeds, seeds),
+        device=config.getoption("--device"),
+        store=Store(config.getoption("--store")),
+        n_jobs=config.getoption("--jobs"),
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say which seeds and scale this run uses."""
+    session = config.stash[SESSION]
+    seeds = f"fresh (repeat with --seeds {session.seed_salt})" if session.seed_salt else "by rule"
+    return [f"clean-priority: tier {session.tier}, seeds {seeds}, device {session.device}"]
+
+
+def _claim_of(item: pytest.Item) -> Claim | None:
+    mark = item.get_closest_marker("claim")
+    return None if mark is None else claim_by_id(*mark.args)
+
+
+def _regime_of(item: pytest.Item) -> tuple[str, str]:
+    mark = item.get_closest_marker("regime")
+    if mark is None or len(mark.args) != 2:
+        raise pytest.UsageError(f"{item.nodeid}: a claim test needs @pytest.mark.regime(model, data)")
+    return mark.args[0], mark.args[1]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Check the marks of claim tests and select by data set; an unknown claim or experiment is an error, never a silent pass."""
+    session = config.stash[SESSION]
+    dataset = config.getoption("--dataset")
+    kept, dropped = [], []
+    for item in items:
+        try:
+            claim = _claim_of(item)
+        except ValueError as error:
+            raise pytest.UsageError(f"{item.nodeid}: {error}") from None
+        if claim is None:
+            kept.append(item)
+            continue
+        session.judged_ids.add(claim.id)
+        _, data = _regime_of(item)
+        if "agreement" not in getattr(item, "fixturenames", ()):
+            raise pytest.UsageError(f"{item.nodeid}: a claim test must use the agreement fixture, or it judges nothing")
+        unknown = [name for name in _experiments_of(item) if name not in EXPERIMENTS]
+        if unknown:
+            raise pytest.UsageError(f"{item.nodeid}: unknown experiment {unknown[0]!r}")
+        (kept if dataset is None or dataset.lower() in data.lower() else dropped).append(item)
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = kept
+
+
+def _experiments_of(item: pytest.Item) -> list[str]:
+    return [name for mark in item.iter_markers("experiments") for name in mark.args]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Measure once, before any test judges."""
+    if not session.config.option.collectonly and not session.testsfailed:
+        harness = session.config.stash[SESSION]
+        claims = [item for item in session.items if item.get_closest_marker("claim")]
+        names = list(dict.fromkeys(name for item in claims for name in _experiments_of(item)))
+        if names:
+            capture = session.config.pluginmanager.getplugin("capturemanager")
+            with capture.global_and_fixture_disabled():
+                harness.measure_all(names, len(claims))
+        else:
+            harness.total = len(claims)
+    return (yield)
+
+
+@pytest.fixture
+def agreement(request: pytest.FixtureRequest) -> Agreement:
+    """The notebook of a claim test: ``check``, ``correct``, ``control``, ``hypothesis``, ``figure``, ``measure``."""
+    item, session = request.node, request.config.stash[SESSION]
+    claim = _claim_of(item)
+    if claim is None:
+        raise ValueError(f"{item.nodeid}: the agreement fixture needs @pytest.mark.claim(id)")
+    return _open(item, claim, session)
+
+
+def _open(item: pytest.Item, claim: Claim, session: AgreementSession) -> Agreement:
+    model, data = _regime_of(item)
+    mark = item.get_closest_marker("claim")
+    override = mark.kwargs if mark is not None else {}
+    if ("expected" in override) != ("reason" in override):
+        raise ValueError(f"{item.nodeid}: expected= and reason= override the register only together")
+    options = ("" if session.tier == "quick" else f" --tier={session.tier}") + (
+        f" --seeds={session.seed_salt}" if session.seed_salt else ""
+    )
+    return Agreement(
+        claim,
+        model=model,
+        data=data,
+        expected=Verdict(override.get("expected", claim.expected)),
+        expected_reason=override.get("reason", claim.reason),
+        command=f"pytest {shlex.quote(item.nodeid)}{options}",
+        tier=session.tier,
+        rng=session.generator(claim.id, model, data),
+        seed_salt=session.seed_salt,
+        measure=session.measurement,
+        load=session.dataset,
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Close the notebook of a claim test: one row, red if it is not as the register expects."""
+    notebook = pyfuncitem.funcargs.get("agreement")
+    if not isinstance(notebook, Agreement):
+        return (yield)
+    session = pyfuncitem.config.stash[SESSION]
+    start = time.perf_counter()
+    try:
+        value = yield
+    except DatasetNotFound as error:
+        session.add(notebook.result(seconds=0.0, not_run=str(error)))
+        pytest.skip(str(error))
+    except pytest.skip.Exception as skipped:
+        session.add(notebook.result(seconds=0.0, not_run=str(skipped)))
+        raise
+    except BaseException as error:
+        text = str(error).splitlines() or [""]
+        session.add(notebook.result(seconds=time.perf_counter() - start, error=f"{type(error).__name__}: {text[0]}"), notebook.figures)
+        raise
+    row = notebook.result(seconds=time.perf_counter() - start)
+    session.add(row, notebook.figures)
+    failures = row.failures()
+    if failures:
+        claim = notebook.claim
+        pytest.fail(
+            "\n".join([f"{claim.id} ({', '.join(claim.sources)}): {claim.title} · {row.regime}", *failures, f"reproduce: {row.command}"]),
+            pytrace=False,
+        )
+    return value
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line per verdict that is not as expected, and the counts."""
+    session = terminalreporter.config.stash[SESSION]
+    if not session.results:
+        return
+    counts = {verdict: sum(row.verdict is verdict for row in session.results) for verdict in Verdict}
+    line = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    red = [row for row in session.results if row.failures()]
+    terminalreporter.write_sep("=", f"claims: {line}; {len(red)} not as expected")
+    for row in red:
+        terminalreporter.write_line(f"{row.claim:4} {row.regime}: {row.verdict}, expected {row.expected}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the agreement report where ``--agreement-report`` asks for one."""
+    folder = session.config.getoption("--agreement-report")
+    if folder and not session.config.option.collectonly:
+        from reports.writer import write_report
+
+        harness = session.config.stash[SESSION]
+        command = "pytest " + shlex.join(session.config.invocation_params.args)
+        write_report(Path(folder), harness.complete(), harness.figures, harness.provenance(command))

@@ -1,0 +1,102 @@
+"""Eq. (10) [A], Eq. (7) [B]: g_clean^(c) = ĝ^(c)/(1 + α_t). Wrong for t > 0; the factor is 1 − δ at every t."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from empirical.inference import exact
+from reports.evidence import Agreement
+from tests.support.paired import most_telling_time, paired
+from tests.support.regimes import FIXED_KERNEL, TRAINED, Regime, regimes
+from theory.dynamics import gradient_descent
+
+EPS = np.finfo(float).eps
+
+
+@pytest.mark.claim("D2")
+@pytest.mark.regime("algebra", "random features")
+def test_relabelling_is_not_a_change_of_sign(agreement: Agreement) -> None:
+    """The identity ĝ = g_clean − g_noise + Σ_noise (2f − 1)φ holds for any features and logits; Eq. (10) is it without its last term."""
+    identity, printed = [], []
+    n, p = 40, 60
+    for _ in range(500):
+        features, logits = agreement.rng.normal(size=(n, p)), 2 * agreement.rng.normal(size=n)
+        truth = agreement.rng.integers(0, 2)
+        noisy = np.arange(n) < agreement.rng.integers(1, n)
+        f = 1 / (1 + np.exp(-logits))
+        observed = np.where(noisy, 1 - truth, truth)
+        clean, noise = ((f - observed) * ~noisy) @ features, ((f - observed) * noisy) @ features
+        relabelled, extra = (f - truth) @ features, ((2 * f - 1) * noisy) @ features
+        size = np.linalg.norm(relabelled)
+        identity.append(np.linalg.norm(relabelled - (clean - noise + extra)) / size)
+        printed.append(np.linalg.norm(relabelled - (clean - noise)) / size)
+    # Sums of n products in p coordinates, each of relative rounding n·eps; cancellation costs less than a factor 100.
+    margin = {"rounding": 100 * n * EPS}
+    agreement.check("largest ‖ĝ − (g_clean − g_noise)‖/‖ĝ‖", prediction=0, estimate=exact(max(printed)), margin=margin)
+    agreement.correct("largest ‖ĝ − (g_clean − g_noise + Σ(2f − 1)φ)‖/‖ĝ‖", prediction=0, estimate=exact(max(identity)), margin=margin)
+    agreement.control("the identity with its last term dropped", prediction=0, estimate=exact(min(printed)), margin=margin)
+
+
+@pytest.mark.claim("D2")
+@pytest.mark.regime("fixed kernel", "collapsed class")
+def test_factor_in_the_exactly_solvable_model(agreement: Agreement) -> None:
+    """One location, δ = 0.3, κ = 1, f_0 = ½: Assumption 4.1 holds exactly, ηκ = 1, ten steps."""
+    n, noise_level, steps = 100, 0.3, 10
+    labels = np.r_[np.zeros(30), np.ones(70)]
+    run = gradient_descent(np.ones((n, n)), labels, learning_rate=1.0, steps=steps, record=[0, steps])
+    f = 1 / (1 + np.exp(-np.asarray(run.logits)[:, -1]))
+    alpha = noise_level * f / ((1 - noise_level) * (1 - f))
+    ratio = (1 - noise_level) * (1 - f) / (1 - f)  # ‖g_clean‖/‖ĝ‖ with the segments' sizes and the true residual 1 − f
+    # Ten steps whose matrix products add n numbers: n·steps·eps, twice for f and 1 − f.
+    margin = {"rounding": 2 * n * steps * EPS}
+    agreement.check("‖g_clean‖/‖ĝ‖ against 1/(1 + α_t), t = 10", prediction=1 / (1 + alpha[1]), estimate=exact(ratio[1]), margin=margin)
+    agreement.check("the same at t = 0", prediction=1 / (1 + alpha[0]), estimate=exact(ratio[0]), margin=margin, expected="AGREES")
+    agreement.correct("‖g_clean‖/‖ĝ‖ against 1 − δ, t = 10", prediction=1 - noise_level, estimate=exact(ratio[1]), margin=margin)
+    agreement.control("δ off by one sample in a hundred", prediction=1 - 0.31, estimate=exact(ratio[1]), margin=margin)
+
+
+@pytest.mark.claim("D2")
+@regimes([*FIXED_KERNEL, *TRAINED])
+def test_factor_on_data(agreement: Agreement, regime: Regime) -> None:
+    """‖ĝ^(c)‖/‖g_clean^(c)‖, mean over the two classes, where printed and corrected form differ most for their margin."""
+    history = regime.history(agreement)
+    noise_level, odds = history.noise_level, history.noise_level / (1 - history.noise_level)
+    measured = history.truth_ratio.mean(axis=2)
+    printed = 1 + history.alpha.mean(axis=2)
+    corrected = 1 / (1 - noise_level)
+    # ĝ = g_clean + g_relabelled, and memorisation makes the second larger than its share δ/(1 − δ) by at most `own_label_drift`. Segment
+    # norms carry their own self-products: ‖g‖² ∝ 1 + ε²(1/n_k), with 1 − ρ ≈ ½ε²(1/n_n + 1/n_c); in the ratio this is at most 1 − ρ.
+    own_label = odds * history.own_label_drift.mean(axis=0)
+    self_products = corrected * (1 - history.rho.mean(axis=(0, 2)))
+    t = most_telling_time(printed.mean(axis=0), np.full_like(own_label, corrected), own_label + self_products)
+    margin = {"memorised own label": own_label[t], "self-products": self_products[t]}
+    rate = agreement.error_rate
+
+    prediction, estimate = paired(measured[:, t], printed[:, t], error_rate=rate)
+    agreement.check(
+        f"‖ĝ‖/‖g_clean‖ against 1 + α_t, η·step = {history.times[t]:.3g}", prediction=prediction, estimate=estimate, margin=margin
+    )
+    prediction, estimate = paired(measured[:, t], corrected, error_rate=rate)
+    agreement.correct(
+        f"‖ĝ‖/‖g_clean‖ against 1/(1 − δ), η·step = {history.times[t]:.3g}", prediction=prediction, estimate=estimate, margin=margin
+    )
+    agreement.control("clean and noise exchanged: 1/δ", prediction=1 / noise_level, estimate=estimate, margin=margin)
+
+    shown = slice(0, int(np.argmin(history.early.all(axis=0))) or None)
+    agreement.figure(
+        "comparison",
+        title="Gradient with true labels over clean gradient",
+        caption=f"The ratio stays near 1/(1 − δ) = {corrected:.3f}; the printed 1 + α_t rises away from it. Dots: mean over replicates.",
+        arrays={
+            "corrected 1/(1 − δ)/x": history.times[shown],
+            "corrected 1/(1 − δ)/prediction": np.full_like(history.times[shown], corrected),
+            "corrected 1/(1 − δ)/measured": measured.mean(axis=0)[shown],
+            "corrected 1/(1 − δ)/lower": measured.min(axis=0)[shown],
+            "corrected 1/(1 − δ)/upper": measured.max(axis=0)[shown],
+            "corrected 1/(1 − δ)/margin": (own_label + self_products)[shown],
+            "printed 1 + α_t/x": history.times[shown],
+            "printed 1 + α_t/prediction": printed.mean(axis=0)[shown],
+        },
+        labels={"x": "time η·step", "y": "‖ĝ‖/‖g_clean‖"},
+    )

@@ -1,0 +1,93 @@
+"""Prop. 4.2 [A], Lemma 4.2 [B]: GD on D is GD on the true labels with η′ = η(1 − α)/(1 + α). The size is wrong: η′ = (1 − δ)(1 − α)η."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from empirical.inference import exact
+from reports.evidence import Agreement
+from tests.support.histories import FULL, TRUTH
+from tests.support.paired import most_telling_time, paired
+from tests.support.regimes import FIXED_KERNEL, TRAINED, Regime, regimes
+from theory.alpha import alpha_recursion, effective_learning_rate, initial_alpha
+from theory.dynamics import gradient_descent
+
+
+@pytest.mark.claim("D4")
+@pytest.mark.regime("fixed kernel", "collapsed class")
+def test_step_size_in_the_exactly_solvable_model(agreement: Agreement) -> None:
+    """One location, κ = 1, f_0 = ½: a step on D with η against a step on the true labels with η′, from the same logit."""
+    n, steps, eta = 100, 10, 1.0
+    for noise_level in (0.1, 0.3, 0.4):
+        noisy = round(n * noise_level)
+        labels, kernel = np.r_[np.zeros(noisy), np.ones(n - noisy)], np.ones((n, n))
+        logits = np.asarray(gradient_descent(kernel, labels, learning_rate=eta, steps=steps, record=range(steps + 1)).logits)[:, 0]
+        on_truth = [
+            gradient_descent(kernel, np.ones(n), learning_rate=eta, steps=1, initial_logits=np.full(n, h)).logits for h in logits[:-1]
+        ]
+        factor = np.diff(logits) / (np.array([np.asarray(path)[-1, 0] for path in on_truth]) - logits[:-1])
+        alpha = alpha_recursion(initial_alpha(noise_level), learning_rate=eta, kernel_scale=1.0, noise_level=noise_level, steps=steps - 1)
+        forms = {form: effective_learning_rate(eta, alpha=alpha, noise_level=noise_level, form=form) for form in ("printed", "corrected")}
+        # A step is a difference of logits below 6, each with n·steps roundings: absolute 6·n·steps·eps, over the smaller of the two steps.
+        margin = {"rounding": 6 * n * steps * np.finfo(float).eps / np.abs(np.diff(logits)).min()}
+        agreement.check(
+            f"η′/η = (1 − α)/(1 + α), δ = {noise_level}, 10 steps", prediction=forms["printed"], estimate=exact(factor), margin=margin
+        )
+        agreement.check(
+            f"the same at t = 0, δ = {noise_level}",
+            prediction=forms["printed"][0],
+            estimate=exact(factor[0]),
+            margin=margin,
+            expected="AGREES",
+        )
+        agreement.correct(f"η′/η = (1 − δ)(1 − α), δ = {noise_level}", prediction=forms["corrected"], estimate=exact(factor), margin=margin)
+        wrong = effective_learning_rate(eta, alpha=alpha, noise_level=noise_level + 0.01)
+        agreement.control(f"δ taken as {noise_level + 0.01:.2f}", prediction=wrong, estimate=exact(factor), margin=margin)
+
+
+@pytest.mark.claim("D4")
+@regimes([*FIXED_KERNEL, *TRAINED])
+def test_step_size_on_data(agreement: Agreement, regime: Regime) -> None:
+    """The projection of ∇L(D) on ∇L(D̂), with α_t the pooled ratio ‖G_n‖/‖G_c‖ of each replicate."""
+    history = regime.history(agreement)
+    delta, alpha, rho = history.noise_level, history.pooled_alpha, history.pooled_rho
+    measured, printed, corrected = history.step_factor, (1 - alpha) / (1 + alpha), (1 - delta) * (1 - alpha)
+    # Clean and noisy subsets are random parts of a class: G_c = (1 − δ)Ĝ + ε, G_n = −β(δĜ − ε). To first order in 1 − ρ this raises
+    # (1 − δ)a by (1 − δ)a(1 − ρ)(1 − 2δ); and Ĝ, longer by δ·(memorised own label), lowers the projection by that share.
+    opposition = ((1 - delta) * alpha * (1 - rho) * (1 - 2 * delta)).mean(axis=0)
+    own_label = (corrected * delta * history.own_label_drift).mean(axis=0)
+    t = most_telling_time(printed.mean(axis=0), corrected.mean(axis=0), opposition + own_label)
+    margin = {"imperfect opposition": opposition[t], "memorised own label": own_label[t]}
+    when, rate = f"η·step = {history.times[t]:.3g}", agreement.error_rate
+
+    prediction, estimate = paired(measured[:, t], printed[:, t], error_rate=rate)
+    agreement.check(f"η′/η against (1 − α)/(1 + α), {when}", prediction=prediction, estimate=estimate, margin=margin)
+    prediction, estimate = paired(measured[:, t], corrected[:, t], error_rate=rate)
+    agreement.correct(f"η′/η against (1 − δ)(1 − α), {when}", prediction=prediction, estimate=estimate, margin=margin)
+    swapped, estimate = paired(measured[:, t], (1 - delta) * (1 - 1 / alpha[:, t]), error_rate=rate)
+    agreement.control("clean and noise exchanged in α", prediction=swapped, estimate=estimate, margin=margin)
+
+    cosine = history.inner(FULL, TRUTH) / np.sqrt(history.inner(FULL, FULL) * history.inner(TRUTH, TRUTH))
+    turn = int(np.argmin(history.early.all(axis=0))) or len(history.times) - 1
+    agreement.note(
+        f"cos∠(∇L(D), ∇L(D̂)), mean over replicates: {cosine[:, 0].mean():.3f} at t = 0, {cosine[:, t].mean():.3f} at {when}, "
+        f"{cosine[:, turn].mean():.3f} where the first replicate's noisy loss turns: the direction is not that of the true labels there."
+    )
+    shown = slice(0, turn + 1)
+    agreement.figure(
+        "comparison",
+        title="Effective learning rate on the true labels",
+        caption="Projection of ∇L(D) on ∇L(D̂): measured, with (1 − δ)(1 − α_t) over it and the printed (1 − α_t)/(1 + α_t) beside it.",
+        arrays={
+            "corrected/x": history.times[shown],
+            "corrected/prediction": corrected.mean(axis=0)[shown],
+            "corrected/measured": measured.mean(axis=0)[shown],
+            "corrected/lower": measured.min(axis=0)[shown],
+            "corrected/upper": measured.max(axis=0)[shown],
+            "corrected/margin": (opposition + own_label)[shown],
+            "printed/x": history.times[shown],
+            "printed/prediction": printed.mean(axis=0)[shown],
+        },
+        labels={"x": "time η·step", "y": "η′/η"},
+    )

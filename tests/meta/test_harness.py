@@ -1,0 +1,115 @@
+"""No silent green: each way in which a claim test could pass without having judged anything is made to happen, and is red."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+HEADER = """
+import pytest
+from empirical.inference import exact
+claim, regime = pytest.mark.claim, pytest.mark.regime("algebra", "any")
+right = dict(prediction=1.0, estimate=exact(1.0), margin={"rounding": 1e-12})
+wrong = dict(prediction=2.0, estimate=exact(1.0), margin={"rounding": 1e-12})
+"""
+
+
+def run(pytester: pytest.Pytester, body: str, *options: str) -> pytest.RunResult:
+    """Run one made-up claim test file in a process of its own."""
+    pytester.makepyfile(HEADER + body)
+    root = str(Path(__file__).resolve().parents[2])
+    pytester.makeini(f"[pytest]\npythonpath = {root}\nmarkers =\n    claim\n    regime\n    experiments\n")
+    return pytester.runpytest_inprocess("-p", "reports.plugin", "-p", "no:cacheprovider", f"--store={pytester.path / 'store'}", *options)
+
+
+def test_a_claim_with_check_and_control_is_green(pytester: pytest.Pytester) -> None:
+    result = run(
+        pytester,
+        """
+@claim("G2")
+@regime
+def test_it(agreement):
+    agreement.check("one", **right)
+    agreement.control("two", **wrong)
+""",
+    )
+    result.assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("fault", "body", "says"),
+    [
+        ("no check at all", "pass", "no check was executed"),
+        ("no control", 'agreement.check("one", **right)', "no negative control"),
+        ("a control that passes", 'agreement.check("one", **right); agreement.control("two", **right)', "check not as expected"),
+        ("a verdict that turned", 'agreement.check("one", **wrong); agreement.control("two", **wrong)', "verdict DISAGREES, expected AGREES"),
+        (
+            "a measurement that is NaN",
+            'agreement.check("one", **(right | dict(estimate=exact(float("nan"))))); agreement.control("two", **wrong)',
+            "ERROR",
+        ),
+        ("an exception", 'raise RuntimeError("broken instrument")', "broken instrument"),
+    ],
+)
+def test_a_fault_is_red(pytester: pytest.Pytester, fault: str, body: str, says: str) -> None:
+    result = run(pytester, f'@claim("G2")\n@regime\ndef test_it(agreement):\n    {body}\n')
+    result.assert_outcomes(failed=1)
+    assert says in result.stdout.str(), fault
+
+
+def test_a_rejected_statement_without_its_correction_is_red(pytester: pytest.Pytester) -> None:
+    body = '@claim("D2")\n@regime\ndef test_it(agreement):\n    agreement.check("printed", **wrong); agreement.control("two", **wrong)\n'
+    result = run(pytester, body)
+    result.assert_outcomes(failed=1)
+    assert "correction was not judged" in result.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ('@claim("Z9")\n@regime\ndef test_it(agreement): pass\n', "Z9"),
+        ('@claim("G2")\ndef test_it(agreement): pass\n', "regime"),
+        ('@claim("G2")\n@regime\ndef test_it(): pass\n', "agreement fixture"),
+        ('@claim("G2")\n@regime\n@pytest.mark.experiments("no-such-run")\ndef test_it(agreement): pass\n', "no-such-run"),
+    ],
+)
+def test_a_claim_test_that_is_marked_wrongly_stops_the_run(pytester: pytest.Pytester, body: str, says: str) -> None:
+    result = run(pytester, body)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert says in result.stderr.str() + result.stdout.str()
+
+
+@pytest.mark.parametrize("option", ["--seeds=sometimes", "--data-root=/no/such/folder", "--tier=huge"])
+def test_a_bad_option_stops_the_run(pytester: pytest.Pytester, option: str) -> None:
+    assert run(pytester, "", option).ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_missing_data_is_not_run_never_a_pass(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CLEAN_PRIORITY_DATA", raising=False)
+    body = """
+@claim("G2")
+@regime
+def test_it(agreement):
+    agreement.dataset("mnist", classes=(7, 9))
+"""
+    result = run(pytester, body, "--agreement-report=report", "-rs")
+    result.assert_outcomes(skipped=1)
+    rows = json.loads((pytester.path / "report" / "report.json").read_text())["claims"]
+    row = next(row for row in rows if row["id"] == "G2")
+    assert row["verdict"] == "NOT RUN"
+    assert "mnist" in row["reason"].lower()
+
+
+def test_every_claim_of_the_register_is_in_the_report(pytester: pytest.Pytester) -> None:
+    from theory.claims import CLAIMS
+
+    body = '@claim("G2")\n@regime\ndef test_it(agreement):\n    agreement.check("one", **right); agreement.control("two", **wrong)\n'
+    run(pytester, body, "--agreement-report=report").assert_outcomes(passed=1)
+    rows = json.loads((pytester.path / "report" / "report.json").read_text())["claims"]
+    assert {row["id"] for row in rows} == set(CLAIMS)
+    assert [row["verdict"] for row in rows if row["id"] == "G2"] == ["AGREES"]
+    assert {row["verdict"] for row in rows if row["id"] != "G2"} == {"NOT RUN"}

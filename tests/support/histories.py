@@ -1,0 +1,232 @@
+"""Segment gradients along training, in one form for a fixed kernel and for trained networks, so that one test body judges both.
+
+A `History` holds replicates (label draws for a fixed kernel; networks with their own initialisation and label draw for trained ones) along
+its first axis. Everything is derived from the Gram matrix of the 3C segment gradients (sums): clean^(c), noise^(c) and relabelled^(c), the
+noisy samples of class c with their true labels, so that ĝ^(c) = clean^(c) + relabelled^(c).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from empirical.datasets import load_dataset
+from empirical.experiments import seeds_by_rule
+from empirical.noise import corrupt_labels
+from theory.dynamics import gradient_descent
+from theory.kernels import ntk
+from theory.step_size import max_learning_rate
+
+__all__ = ["FixedKernelCase", "History", "fixed_kernel_history", "own_kernel"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class History:
+    """Segment quantities of R replicates at T recorded times, two classes, one logit.
+
+    Attributes:
+        times: ``[T]`` time η·step.
+        gram: ``[R, T, 6, 6]`` inner products of (clean^0, clean^1, noise^0, noise^1, relabelled^0, relabelled^1), sums.
+        clean_loss, noise_loss, clean_error, noise_error, clean_residual, noise_residual, test_error: ``[R, T]`` means over the segment.
+        noise_level: δ.
+        n: training samples.
+        own_kernel: mean of K(x, x) less the mean of K(x, z) within a class, both of the infinite-width kernel on these samples.
+    """
+
+    times: Array
+    gram: Array
+    clean_loss: Array
+    noise_loss: Array
+    clean_error: Array
+    noise_error: Array
+    clean_residual: Array
+    noise_residual: Array
+    test_error: Array
+    noise_level: float
+    n: int
+    own_kernel: float
+
+    def inner(self, left: NDArray[np.float64], right: NDArray[np.float64]) -> Array:
+        """Inner product ``[R, T]`` of two combinations of the six segment gradients."""
+        return np.einsum("a,rtab,b->rt", left, self.gram, right)
+
+    @property
+    def clean_norm(self) -> Array:
+        """‖g_clean^(c)‖ ``[R, T, 2]``."""
+        return np.sqrt(np.einsum("rtaa->rta", self.gram)[..., :2])
+
+    @property
+    def noise_norm(self) -> Array:
+        """‖g_noise^(c)‖ ``[R, T, 2]``."""
+        return np.sqrt(np.einsum("rtaa->rta", self.gram)[..., 2:4])
+
+    @property
+    def alpha(self) -> Array:
+        """α^(c) ``[R, T, 2]``."""
+        return self.noise_norm / self.clean_norm
+
+    @property
+    def rho(self) -> Array:
+        """−cos∠(g_clean^(c), g_noise^(c)) ``[R, T, 2]``."""
+        cross = np.stack([self.gram[..., c, 2 + c] for c in (0, 1)], axis=-1)
+        return -cross / (self.clean_norm * self.noise_norm)
+
+    @property
+    def truth_ratio(self) -> Array:
+        """‖ĝ^(c)‖ / ‖g_clean^(c)‖ ``[R, T, 2]``."""
+        truth = np.stack([self.inner(unit(c, 4 + c), unit(c, 4 + c)) for c in (0, 1)], axis=-1)
+        return np.sqrt(truth) / self.clean_norm
+
+    @property
+    def pooled_alpha(self) -> Array:
+        """‖G_n‖/‖G_c‖ ``[R, T]``."""
+        return np.sqrt(self.inner(NOISE, NOISE) / self.inner(CLEAN, CLEAN))
+
+    @property
+    def pooled_rho(self) -> Array:
+        """−cos∠(G_c, G_n) ``[R, T]``."""
+        return -self.inner(CLEAN, NOISE) / np.sqrt(self.inner(CLEAN, CLEAN) * self.inner(NOISE, NOISE))
+
+    @property
+    def cosine_with_truth(self) -> Array:
+        """cos∠(∇L(D), ∇L(D̂)) ``[R, T]``."""
+        return self.inner(FULL, TRUTH) / np.sqrt(self.inner(FULL, FULL) * self.inner(TRUTH, TRUTH))
+
+    @property
+    def step_factor(self) -> Array:
+        """η′/η: the projection of ∇L(D) on ∇L(D̂) in units of the latter ``[R, T]``."""
+        return self.inner(FULL, TRUTH) / self.inner(TRUTH, TRUTH)
+
+    @property
+    def early(self) -> NDArray[np.bool_]:
+        """Where the pooled dominance lasts, a < ρ ``[R, T]``: the monitor that decides when the theorems of Section 4 are judged."""
+        return self.pooled_alpha < self.pooled_rho
+
+    @property
+    def truth_residual(self) -> Array:
+        """Mean residual to the true label ``[R, T]``: r on clean samples, 1 − r on noisy ones."""
+        return (1 - self.noise_level) * self.clean_residual + self.noise_level * (1 - self.noise_residual)
+
+    @property
+    def own_label_drift(self) -> Array:
+        """Relative size, at most, by which memorisation separates noisy from clean residuals to the true label ``[R, T]``.
+
+        A sample's own label, against that of a sample of its class, moves its logit by t·(K_d − K̄_w)/n, since residuals of opposite labels
+        differ by one; σ′ ≤ 1/4 turns this into a residual, and the mean residual r̄ makes it relative.
+        """
+        return self.times * self.own_kernel / (4 * self.n * self.truth_residual)
+
+    @classmethod
+    def from_measurement(cls, run: xr.Dataset, *, noise_level: float, n: int, own_kernel: float) -> History:
+        """Read the recorder's arrays of trained networks."""
+        names = ["clean_loss", "noise_loss", "clean_error", "noise_error", "clean_residual", "noise_residual", "test_error"]
+        return cls(
+            times=np.asarray(run["time"].values, dtype=float),
+            gram=np.asarray(run["gram"].values, dtype=float),
+            **{name: np.asarray(run[name].values, dtype=float) for name in names},
+            noise_level=noise_level,
+            n=n,
+            own_kernel=own_kernel,
+        )
+
+
+def unit(*segments: int) -> Array:
+    """Weights that add up the named ones of the six segments."""
+    weights = np.zeros(6)
+    weights[list(segments)] = 1.0
+    return weights
+
+
+CLEAN, NOISE, FULL, TRUTH = unit(0, 1), unit(2, 3), unit(0, 1, 2, 3), unit(0, 1, 4, 5)
+
+
+@dataclass(frozen=True)
+class FixedKernelCase:
+    """Linearised logistic training of the infinitely wide network on one data set, several label draws as columns of one problem.
+
+    Attributes:
+        dataset: name for `load_dataset`.
+        classes: its two classes.
+        n_train: samples in all, or one count per class; None takes all.
+        noise_level: δ.
+        steps: gradient steps, all recorded.
+        depth: hidden layers.
+        rate: learning rate in units of the largest stable one, 8n/λ_max.
+        draws: label draws.
+    """
+
+    dataset: str
+    classes: tuple[int, int]
+    n_train: int | tuple[int, int] | None
+    noise_level: float
+    steps: int
+    depth: int = 1
+    rate: float = 0.25
+    draws: int = 16
+
+    @property
+    def name(self) -> str:
+        """Content-built name, from which the seeds of the label draws follow."""
+        pair = "-".join(map(str, self.classes))
+        return f"fixed-kernel-{self.dataset}-{pair}-n={self.n_train}-noise={self.noise_level}-depth={self.depth}"
+
+
+@lru_cache(maxsize=8)
+def fixed_kernel_history(case: FixedKernelCase, salt: str) -> History:
+    """Run the case and record every step; cached, because several claims read one trajectory."""
+    data = load_dataset(case.dataset, classes=case.classes, n_train=case.n_train)
+    inputs, truth = data.train_inputs.astype(float), data.train_truth
+    kernel = ntk(inputs, depth=case.depth)
+    seeds = seeds_by_rule(case.name, case.draws, salt=salt)
+    observed = np.stack([corrupt_labels(truth, case.noise_level, n_classes=2, seed=seed).observed for seed in seeds], axis=1)
+    run = gradient_descent(
+        kernel,
+        observed.astype(float),
+        learning_rate=case.rate * max_learning_rate(kernel),
+        steps=case.steps,
+        cross_kernel=ntk(data.test_inputs.astype(float), inputs, depth=case.depth),
+        record=np.arange(case.steps + 1),
+    )
+    logits = np.moveaxis(np.asarray(run.logits), 2, 0)  # [R, T, n]
+    tests = np.moveaxis(np.asarray(run.test_logits), 2, 0)
+    parts = [_segment_quantities(kernel, h, truth, labels) for h, labels in zip(logits, observed.T, strict=True)]
+    quantities = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
+    return History(
+        times=np.asarray(run.times),
+        test_error=((tests > 0) != data.test_truth).mean(axis=2),
+        noise_level=case.noise_level,
+        n=len(truth),
+        own_kernel=own_kernel(kernel, truth),
+        **quantities,
+    )
+
+
+def own_kernel(kernel: Array, truth: NDArray[np.int64]) -> float:
+    """Mean diagonal of a kernel less its mean within a class, off the diagonal."""
+    within = (truth[:, None] == truth[None, :]) & ~np.eye(len(truth), dtype=bool)
+    return float(np.mean(np.diag(kernel)) - np.mean(kernel[within]))
+
+
+def _segment_quantities(kernel: Array, logits: Array, truth: NDArray[np.int64], observed: NDArray[np.int64]) -> dict[str, Array]:
+    """Gram matrix and segment means of one label draw, straight from the definitions; logits ``[T, n]``."""
+    probability = 0.5 * (1 + np.tanh(0.5 * logits))
+    wrong = truth != observed
+    weights = [(probability - observed) * (~wrong & (truth == c)) for c in (0, 1)]
+    weights += [(probability - observed) * (wrong & (truth == c)) for c in (0, 1)]
+    weights += [(probability - truth) * (wrong & (truth == c)) for c in (0, 1)]
+    stacked = np.stack(weights)  # [6, T, n]
+    gram = np.einsum("ati,bti->tab", stacked @ kernel, stacked, optimize=True)
+    loss = np.logaddexp(0, np.where(observed == 1, -logits, logits))
+    error = ((logits > 0) != observed).astype(float)
+    residual = np.abs(probability - observed)
+    means = {}
+    for name, mask in (("clean", ~wrong), ("noise", wrong)):
+        for quantity, values in (("loss", loss), ("error", error), ("residual", residual)):
+            means[f"{name}_{quantity}"] = values[:, mask].mean(axis=1)
+    return {"gram": gram, **means}

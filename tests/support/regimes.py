@@ -1,0 +1,85 @@
+"""The regimes in which the dynamics of Section 4 are judged: the fixed infinite-width kernel and trained networks, on each data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from empirical.experiments import experiment
+from reports.evidence import Agreement
+from tests.support.histories import FixedKernelCase, History, fixed_kernel_history, own_kernel
+from theory.kernels import ntk
+
+__all__ = ["FIXED_KERNEL", "TRAINED", "Regime", "regimes"]
+
+
+@dataclass(frozen=True)
+class Regime:
+    """One row of the report: what is examined, and on which data.
+
+    Attributes:
+        model: "fixed kernel" or "trained network".
+        data: as the report names it.
+        case: the fixed-kernel run, or None.
+        experiment: name of the trained networks' experiment, or "".
+    """
+
+    model: str
+    data: str
+    case: FixedKernelCase | None = None
+    experiment: str = ""
+
+    @property
+    def id(self) -> str:
+        """Content-built id of the test case."""
+        return f"{self.model}-{self.data}".replace(" ", "-").replace("/", "-")
+
+    def history(self, agreement: Agreement) -> History:
+        """The regime's segment gradients along training, measured once for all claims that read them."""
+        if self.case is not None:
+            agreement.dataset(self.case.dataset, classes=self.case.classes, n_train=self.case.n_train)
+            return fixed_kernel_history(self.case, agreement.seed_salt)
+        run = agreement.measure(self.experiment)
+        spec = experiment(self.experiment, tier=agreement.tier)
+        data = agreement.dataset(
+            spec.data.name, classes=spec.data.classes, n_train=spec.data.n_train, n_test=spec.data.n_test, seed=spec.data.seed
+        )
+        kernel = ntk(data.train_inputs.astype(float), depth=spec.network.depth)
+        return History.from_measurement(
+            run, noise_level=spec.noise_level, n=len(data.train_truth), own_kernel=own_kernel(kernel, data.train_truth)
+        )
+
+
+FIXED_KERNEL = (
+    Regime("fixed kernel", "clusters", FixedKernelCase("clusters", (0, 1), 200, noise_level=0.3, steps=60)),
+    Regime("fixed kernel", "digits 0/1", FixedKernelCase("digits", (0, 1), None, noise_level=0.3, steps=120)),
+    Regime("fixed kernel", "digits 7/9", FixedKernelCase("digits", (7, 9), None, noise_level=0.4, steps=120)),
+    Regime("fixed kernel", "MNIST 7/9", FixedKernelCase("mnist", (7, 9), 1000, noise_level=0.4, steps=200)),
+)
+
+TRAINED = (
+    Regime("trained network", "clusters", experiment="clusters"),
+    Regime("trained network", "digits 0/1", experiment="digits-0-1"),
+    Regime("trained network", "digits 7/9", experiment="digits-7-9"),
+    Regime("trained network", "MNIST 7/9", experiment="mnist-7-9"),
+)
+
+
+def regimes(chosen: Sequence[Regime]) -> pytest.MarkDecorator:
+    """Parametrise a claim test over regimes: its marks, its id and the experiments that it needs."""
+    return pytest.mark.parametrize(
+        "regime",
+        [
+            pytest.param(
+                regime,
+                id=regime.id,
+                marks=[
+                    pytest.mark.regime(regime.model, regime.data),
+                    *([pytest.mark.experiments(regime.experiment)] if regime.experiment else []),
+                ],
+            )
+            for regime in chosen
+        ],
+    )

@@ -1,0 +1,214 @@
+"""Kernel matrices at infinite width: the tangent kernel and the output covariance of Eq. (2) [B], and of Eq. (6), (7) [A]; two classical kernels.
+
+Inputs are rows ``[n, d]``; ``z=None`` means all pairs of ``x``, and the result is then symmetric bit for bit. Rows may have any norm
+from 1e-150 to 1e150. Accuracy: 1e-13 relative to the exact kernel of the given floating-point rows, for parallel, opposite, nearly parallel and
+nearly opposite rows too (where an inner product loses the angle, it is recovered from the rows themselves). The tangent kernel of
+depth 1 changes sign at 113.22°; next to that angle the bound is relative to |x||z|. float32 in gives float32 out: computed in float64,
+rounded once (half an ulp of float32). Derivations and measurements: theory/notes/kernels.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from theory._arc_cosine import Float64Array
+from theory._pairwise import pairwise
+from theory._profile import AngleProfile, gradient_profile, output_profile
+from theory._rows import Rows, row_exponents, scale_rows
+from theory._transforms import AngleTransform, DistanceTransform, ScaledProduct
+from theory._validation import as_real_array, check_choice, check_inputs, check_integer, check_positive
+
+__all__ = ["gaussian_kernel", "laplacian_kernel", "nngp", "ntk"]
+
+ACTIVATIONS = ("relu", "linear")
+CONVENTIONS = ("eq2", "eq6", "eq7")
+
+Checker = Callable[[ArrayLike, str], NDArray[np.floating]]
+
+
+def ntk(
+    x: ArrayLike, z: ArrayLike | None = None, *, depth: int = 1, activation: str = "relu", convention: str = "eq2"
+) -> NDArray[np.floating]:
+    """Infinite-width tangent kernel K(x, z) = <∇h(w0; x), ∇h(w0; z)>, all L+1 weight matrices trained.
+
+    ReLU: K = (L+1)|x||z| cos θ_h. Linear: K = (L+1) x·z, with the factor √(2/m) of Eq. (2), which makes up for the half that ReLU
+    removes, replaced by √(1/m) as in Eq. (6).
+
+    Args:
+        x: rows ``[n, d]``, none of them zero.
+        z: rows ``[n', d]``, or None for all pairs of ``x``.
+        depth: number of hidden layers L ≥ 1.
+        activation: "relu" or "linear".
+        convention: scale of the network. "eq2": Eq. (2) [B], K(x, x) = (L+1)|x|². "eq7": Eq. (7) [A], ReLU of depth 1 with
+            K(x, x) = |x|², half of "eq2". "eq6": Eq. (6) [A], linear of depth 1, K = 2 x·z.
+
+    Returns:
+        ``[n, n']``, or ``[n, n]`` symmetric bit for bit.
+
+    Raises:
+        ValueError: for zero rows, non-finite values, wrong shapes, unknown names, or rows so long that the kernel overflows.
+
+    Source: Eq. (2) [B], Eq. (6), (7), (16) [A] (S4, G1, G2, G4).
+
+    >>> ntk([[1.0, 0.0], [0.0, 2.0]]).round(6)  # off the diagonal 2·|x||z|/(2π)
+    array([[2.      , 0.63662 ],
+           [0.63662 , 8.      ]])
+    """
+    depth, factor = _network(depth, activation, convention)
+    if activation == "linear":
+        return _linear(x, z, factor=(depth + 1) * factor)
+    left, right = _pair(x, z)
+    return _angular(left, right, gradient_profile(depth), factor)
+
+
+def nngp(
+    x: ArrayLike, z: ArrayLike | None = None, *, depth: int = 1, activation: str = "relu", convention: str = "eq2"
+) -> NDArray[np.floating]:
+    """Infinite-width covariance of the output at initialisation, Cov(h(w0; x), h(w0; z)) = |x||z| cos θ_L (Eq. (2) [B]).
+
+    Args:
+        x: rows ``[n, d]``, none of them zero.
+        z: rows ``[n', d]``, or None for all pairs of ``x``.
+        depth: number of hidden layers L ≥ 1.
+        activation: "relu" or "linear" (x·z).
+        convention: "eq2" or, at depth 1, "eq7" (half of it) and "eq6" (linear, x·z); see `ntk`.
+
+    Returns:
+        ``[n, n']``, or ``[n, n]`` symmetric bit for bit.
+
+    Raises:
+        ValueError: as `ntk`.
+
+    Source: Eq. (2) [B], Eq. (6), (7) [A] (S6, G4).
+
+    >>> nngp([[1.0, 0.0], [0.0, 2.0]]).round(6)  # off the diagonal |x||z|/π
+    array([[1.      , 0.63662 ],
+           [0.63662 , 4.      ]])
+    """
+    depth, factor = _network(depth, activation, convention)
+    if activation == "linear":
+        return _linear(x, z, factor=factor)
+    left, right = _pair(x, z)
+    return _angular(left, right, output_profile(depth), factor)
+
+
+def gaussian_kernel(x: ArrayLike, z: ArrayLike | None = None, *, bandwidth: float) -> NDArray[np.floating]:
+    """Gaussian kernel exp(−|x − z|²/(2 bandwidth²)): ``bandwidth`` is the standard deviation, a length in the units of ``x``.
+
+    The relative error is 1e-13, or 4 ulp times the exponent where that is more (exponents above 110).
+
+    Args:
+        x: rows ``[n, d]``; rows may be zero.
+        z: rows ``[n', d]``, or None for all pairs of ``x``.
+        bandwidth: b > 0.
+
+    Returns:
+        ``[n, n']``, or ``[n, n]`` symmetric bit for bit, with ones on the diagonal.
+
+    Raises:
+        ValueError: for non-finite values, wrong shapes, or a bandwidth that is not positive.
+
+    Source: the kernel machines of Figure 9 [A], whose bandwidth is not stated (F9).
+
+    >>> float(gaussian_kernel([[0.0]], [[1.0]], bandwidth=1.0)[0, 0]) == float(np.exp(-0.5))
+    True
+    """
+    return _distance_kernel(x, z, bandwidth=bandwidth, gaussian=True)
+
+
+def laplacian_kernel(x: ArrayLike, z: ArrayLike | None = None, *, bandwidth: float) -> NDArray[np.floating]:
+    """Laplacian kernel exp(−|x − z|/bandwidth), with the Euclidean norm; ``bandwidth`` is a length in the units of ``x``.
+
+    Arguments, result, accuracy and errors as `gaussian_kernel`.
+
+    >>> float(laplacian_kernel([[0.0]], [[1.0]], bandwidth=1.0)[0, 0]) == float(np.exp(-1.0))
+    True
+    """
+    return _distance_kernel(x, z, bandwidth=bandwidth, gaussian=False)
+
+
+def _network(depth: int, activation: str, convention: str) -> tuple[int, float]:
+    """Return the depth and the factor of the convention relative to Eq. (2) [B]."""
+    depth = check_integer(depth, "depth")
+    check_choice(activation, "activation", ACTIVATIONS)
+    check_choice(convention, "convention", CONVENTIONS)
+    if convention == "eq6" and (activation, depth) != ("linear", 1):
+        raise ValueError(f"convention 'eq6' is the linear network of depth 1, got activation={activation!r}, depth={depth}")
+    if convention == "eq7" and (activation, depth) != ("relu", 1):
+        raise ValueError(f"convention 'eq7' is the ReLU network of depth 1, got activation={activation!r}, depth={depth}")
+    return depth, 0.5 if convention == "eq7" else 1.0
+
+
+def _inputs(x: ArrayLike, z: ArrayLike | None, check: Checker) -> tuple[NDArray[np.floating], NDArray[np.floating] | None]:
+    left = check(x, "x")
+    if z is None:
+        return left, None
+    right = check(z, "z")
+    if right.shape[1] != left.shape[1]:
+        raise ValueError(f"z must have as many columns as x ({left.shape[1]}), got shape {list(right.shape)}")
+    return left, right
+
+
+def _pair(x: ArrayLike, z: ArrayLike | None) -> tuple[Rows, Rows | None]:
+    left, right = _inputs(x, z, check_inputs)
+    return Rows.of(left), None if right is None else Rows.of(right)
+
+
+def _angular(left: Rows, right: Rows | None, profile: AngleProfile, factor: float) -> NDArray[np.floating]:
+    other = left if right is None else right
+    dtype = np.result_type(left.original, other.original)
+    _check_overflow(left.norm, other.norm, factor * float(profile.table[0, 0]), dtype)
+    return pairwise(left.unit, None if right is None else right.unit, AngleTransform.of(left, other, profile, factor), dtype)
+
+
+def _linear(x: ArrayLike, z: ArrayLike | None, *, factor: float) -> NDArray[np.floating]:
+    left, right = _inputs(x, z, check_inputs)
+    left_exponent = row_exponents(left)
+    right_exponent = left_exponent if right is None else row_exponents(right)
+    scaled = scale_rows(left, -left_exponent)
+    dtype = np.result_type(left, left if right is None else right)
+    transform = ScaledProduct(np.ldexp(factor, left_exponent), np.ldexp(1.0, right_exponent))
+    _check_overflow(transform.left_scale, transform.right_scale, factor * left.shape[1], dtype)
+    return pairwise(scaled, None if right is None else scale_rows(right, -right_exponent), transform, dtype)
+
+
+def _distance_kernel(x: ArrayLike, z: ArrayLike | None, *, bandwidth: float, gaussian: bool) -> NDArray[np.floating]:
+    bandwidth = check_positive(bandwidth, "bandwidth")
+    left, right = _inputs(x, z, _check_points)
+    other = left if right is None else right
+    # One power of two for all rows, and a common centre: distances do not change, and products of centred rows cancel less.
+    exponent = int(np.frexp(max(float(np.abs(left).max()), float(np.abs(other).max())))[1])
+    centred_left = np.ldexp(left.astype(np.float64, copy=False), -exponent)
+    centre = centred_left.mean(axis=0)
+    centred_left -= centre
+    centred_right = None if right is None else np.ldexp(right.astype(np.float64, copy=False), -exponent) - centre
+    left_square = np.einsum("nd,nd->n", centred_left, centred_left)
+    transform = DistanceTransform(
+        left=left,
+        right=other,
+        exponent=exponent,
+        left_square=left_square,
+        right_square=left_square if centred_right is None else np.einsum("nd,nd->n", centred_right, centred_right),
+        # Beyond 2^500 the kernel is 0 or 1 to the last digit; the limit keeps the square finite.
+        inverse_bandwidth=math.ldexp(1.0 / math.frexp(bandwidth)[0], min(exponent - math.frexp(bandwidth)[1], 500)),
+        gaussian=gaussian,
+        symmetric=right is None,
+    )
+    return pairwise(centred_left, centred_right, transform, np.result_type(left, other))
+
+
+def _check_points(x: ArrayLike, name: str) -> NDArray[np.floating]:
+    array = as_real_array(x, name)
+    if array.ndim != 2 or array.size == 0:
+        raise ValueError(f"{name} must have shape [n, d] with n, d >= 1, got shape {list(array.shape)}")
+    return array
+
+
+def _check_overflow(left: Float64Array, right: Float64Array, factor: float, dtype: np.dtype[np.floating]) -> None:
+    largest = np.log10(left.max()) + np.log10(right.max()) + np.log10(factor)
+    if largest > np.log10(np.finfo(dtype).max):
+        raise ValueError(f"x and z must have rows whose kernel fits {dtype}, got rows with a kernel near 1e{largest:.0f}")
