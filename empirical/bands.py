@@ -156,7 +156,7 @@ def _flipped_maxima(deviations: NDArray[np.float64], *, seed: int, n_resamples: 
     generator = np.random.default_rng(check_integer(seed, "seed", minimum=0))
     n_resamples = check_integer(n_resamples, "n_resamples", minimum=100)
     n, points = deviations.shape
-    signs = 2.0 * generator.integers(0, 2, size=(n_resamples, n)) - 1
+    signs = (2 * generator.integers(0, 2, size=(n_resamples, n)) - 1).astype(np.float64)
     block = max(1, _BLOCK // points)
     return np.concatenate([_largest_t(deviations, signs[start : start + block]) for start in range(0, n_resamples, block)])
 

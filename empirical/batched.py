@@ -137,12 +137,20 @@ class NetworkBatch:
             if self.biases:
                 self.biases[index].add_(signals[index].sum(1), alpha=factor)
 
-    def gradients(self, values: Sequence[Tensor], signals: Sequence[Tensor], layer: int) -> Tensor:
-        """Gradient Σ_i δ_i a_iᵀ of one layer's parameters, weights then biases, flat ``[S, p_layer]``."""
-        gradient = torch.zeros_like(self.weights[layer])
-        _add_outer(gradient, signals[layer], values[layer], self.scales[layer])
-        flat = gradient.flatten(1)
-        return torch.cat([flat, signals[layer].sum(1)], dim=1) if self.biases else flat
+    def write_gradients(self, target: Tensor, values: Sequence[Tensor], signals: Sequence[Tensor], layer: int) -> None:
+        """Write the gradient Σ_i δ_i a_iᵀ of one layer's parameters, weights then biases, into ``target`` ``[S, p_layer]``.
+
+        Args:
+            target: flat gradients, overwritten; may be a view with any stride between networks.
+            values: inputs of each layer, here with a seed axis each ``[S, n, fan_in]``.
+            signals: what ``signals`` returned for them.
+            layer: index of the layer.
+        """
+        _, fan_out, fan_in = self.weights[layer].shape
+        weights = target[:, : fan_out * fan_in].view(-1, fan_out, fan_in)
+        weights.baddbmm_(signals[layer].transpose(1, 2), values[layer], beta=0, alpha=self.scales[layer])
+        if self.biases:
+            target[:, fan_out * fan_in :] = signals[layer].sum(1)
 
 
 def _times(values: Tensor, weight: Tensor) -> Tensor:

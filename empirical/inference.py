@@ -138,8 +138,8 @@ def variance_interval(samples: ArrayLike, *, error_rate: float, excess_kurtosis:
 
     ``ln s² ± z·se`` with ``se² = (γ4 − (n−3)/n)/(n−1)``, γ4 = 3 + excess kurtosis, and Bonett's small-sample factor n/(n−z). γ4 is
     estimated about a trimmed mean unless its exact value is given. Assumes a finite fourth moment and that ln s² is about normal, which is
-    asymptotic: at a nominal 5 % it misses 6 % for a normal law at n = 20, and for an exponential one 13 % at n = 20, 9 % at 100, 5 % at 1000.
-    (The χ²-interval is right for a normal law alone, whatever n.)
+    asymptotic: at a nominal 5 % it misses 6 % for a normal law at n = 20, and for an exponential one 13 % at n = 20, 9 % at 100, 5 % at
+    1000. (The χ²-interval is right for a normal law alone, whatever n.)
 
     Args:
         samples: ``[n, …]`` with n ≥ 10, and more seeds than 2z.

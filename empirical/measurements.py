@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
+from numpy.typing import NDArray
 
 from empirical.devices import policy
 from empirical.gradients import gradient_geometry
@@ -95,8 +96,8 @@ class GradientSample:
     """Directions of all sample-wise gradients at initialisation, network by network.
 
     Measured: ``sample_cosines`` ``[seed, sample, class_]`` (with each class's clean segment gradient), ``sample_norm``, ``residual``,
-    ``observed`` ``[seed, sample]``, ``gram`` ``[seed, 3C, 3C]``, ``alpha``, ``rho`` ``[seed, C]``, ``truth`` ``[sample]``, and with ``kernel``
-    the tangent kernel ``[seed, sample, sample_]`` (the θ_h of all pairs).
+    ``observed`` ``[seed, sample]``, ``gram`` ``[seed, 3C, 3C]``, ``alpha``, ``rho`` ``[seed, C]``, ``truth`` ``[sample]``, and with
+    ``kernel`` the tangent kernel ``[seed, sample, sample_]`` (the θ_h of all pairs).
 
     Attributes:
         name: in the registry and in reports; not part of the key.
@@ -148,7 +149,7 @@ class GradientSample:
         data = self.data.load()
         classes = data.n_classes
         observed = corrupt_labels_batch(data.train_truth, self.noise_level, n_classes=classes, seeds=self.seeds)
-        measured: dict[str, list[np.ndarray]] = {}
+        measured: dict[str, list[NDArray[np.floating]]] = {}
         with policy(device) as place:
             for seed, labels in zip(self.seeds, observed, strict=True):
                 model = FullyConnected(
@@ -163,7 +164,7 @@ class GradientSample:
                     dtype=getattr(torch, self.dtype),
                 ).to(place)
                 geometry = gradient_geometry(model, data.train_inputs, labels, truth=data.train_truth, n_classes=classes)
-                parts = {
+                parts: dict[str, NDArray[np.floating]] = {
                     "gram": geometry.gram,
                     "alpha": geometry.alpha,
                     "rho": geometry.rho,

@@ -62,6 +62,12 @@ class ScaledLinear(nn.Linear):
         super().__init__(in_features, out_features, bias=bias)
         self.scale = float(scale)
 
+    def reset_parameters(self) -> None:
+        """Set all parameters to zero: whoever owns the layer draws them, and no global generator is touched."""
+        nn.init.zeros_(self.weight)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
     def forward(self, input: Tensor) -> Tensor:
         """Return scale·W a + b ``[n, out_features]`` for a ``[n, in_features]``."""
         product = nn.functional.linear(input, self.weight)

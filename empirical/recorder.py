@@ -12,7 +12,7 @@ from torch import Tensor
 
 from empirical.batched import NetworkBatch
 
-__all__ = ["Segmentation", "label_residuals", "measure_labels", "sample_errors", "sample_losses", "segment_grams"]
+__all__ = ["SegmentGrams", "Segmentation", "label_residuals", "measure_labels", "sample_errors", "sample_losses"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,51 +99,64 @@ def measure_labels(logits: Tensor, truth: Tensor, observed: Tensor, n_classes: i
     return measured
 
 
-def segment_grams(
-    batch: NetworkBatch, values: Sequence[Tensor], logits: Tensor, truth: Tensor, observed: Tensor, segments: Segmentation
-) -> Tensor:
-    """Inner products of the 3C segment gradients (sums) of every network, ``[S, 3C, 3C]`` float64.
+@dataclass(frozen=True, eq=False)
+class SegmentGrams:
+    """Measures the Gram matrices of the segment gradients of a batch of networks, again and again in the same memory.
 
-    One weighted backward pass per segment, on the segment's own samples, for all networks at once.
-
-    Args:
-        batch: S networks.
-        values: what ``batch.forward`` returned for the training inputs.
-        logits: outputs that the loss sees ``[S, n, K]`` (centred or not).
-        truth: ``[n]``.
-        observed: ``[S, n]``.
+    Attributes:
+        batch: S networks; their present parameters count.
+        truth: ground-truth labels ``[n]``.
+        observed: labels of each network ``[S, n]``.
         segments: of these labels.
     """
-    n_classes = len(segments.indices) // 2
-    seeds = torch.arange(batch.n_seeds, device=logits.device)[:, None]
-    residual = label_residuals(logits, observed)
-    true_residual = label_residuals(logits, truth.expand_as(observed))
-    per_segment: list[tuple[list[Tensor], list[Tensor]] | None] = []
-    for place in range(3 * n_classes):
-        source = place if place < 2 * n_classes else place - n_classes
-        index, weight = segments.indices[source], segments.weights[source]
-        if index.shape[1] == 0:
-            per_segment.append(None)
-            continue
-        if place < 2 * n_classes:
+
+    batch: NetworkBatch
+    truth: Tensor
+    observed: Tensor
+    segments: Segmentation
+    _gradients: tuple[Tensor, ...]  # per layer [S, 3C, p_layer]
+    _precise: Tensor  # [largest 3C·p_layer] float64, one network at a time
+
+    @classmethod
+    def prepare(cls, batch: NetworkBatch, truth: Tensor, observed: Tensor, n_classes: int) -> SegmentGrams:
+        """Sort the labels into segments and reserve the memory; segments without samples keep gradient 0."""
+        sizes = [weight[0].numel() + (batch.biases[layer].shape[1] if batch.biases else 0) for layer, weight in enumerate(batch.weights)]
+        gradients = tuple(batch.weights[0].new_zeros(batch.n_seeds, 3 * n_classes, size) for size in sizes)
+        precise = torch.zeros(3 * n_classes * max(sizes), dtype=torch.float64, device=truth.device)
+        return cls(batch, truth, observed, Segmentation.from_labels(truth, observed, n_classes), gradients, precise)
+
+    def measure(self, values: Sequence[Tensor], logits: Tensor) -> Tensor:
+        """Inner products of the 3C segment gradients (sums) of every network, ``[S, 3C, 3C]`` float64.
+
+        One weighted backward pass per segment, on the segment's own samples, for all networks at once.
+
+        Args:
+            values: what ``batch.forward`` returned for the training inputs.
+            logits: outputs that the loss sees ``[S, n, K]`` (centred or not).
+        """
+        n_classes = len(self.segments.indices) // 2
+        seeds = torch.arange(self.batch.n_seeds, device=logits.device)[:, None]
+        residual = label_residuals(logits, self.observed)
+        true_residual = label_residuals(logits, self.truth.expand_as(self.observed))
+        for source, (index, weight) in enumerate(zip(self.segments.indices, self.segments.weights, strict=True)):
+            if index.shape[1] == 0:
+                continue
             rows = [value[index] if value.ndim == 2 else value[seeds, index] for value in values[:-1]]
-        else:
-            known = per_segment[source]
-            assert known is not None
-            rows = known[0]
-        chosen = (residual if place < 2 * n_classes else true_residual)[seeds, index] * weight[..., None]
-        per_segment.append((rows, batch.signals(rows, chosen)))
-    total = torch.zeros(batch.n_seeds, 3 * n_classes, 3 * n_classes, dtype=torch.float64, device=logits.device)
-    for layer, weight_matrix in enumerate(batch.weights):
-        size = weight_matrix[0].numel() + (batch.biases[layer].shape[1] if batch.biases else 0)
-        flat = weight_matrix.new_zeros(batch.n_seeds, 3 * n_classes, size)
-        for place, part in enumerate(per_segment):
-            if part is not None:
-                flat[:, place] = batch.gradients(part[0], part[1], layer)
-        for seed in range(batch.n_seeds):  # one network at a time in float64: rounding of long sums, without doubling the memory
-            precise = flat[seed].to(torch.float64)
-            total[seed] += precise @ precise.T
-    return total
+            self._write(source, rows, residual[seeds, index] * weight[..., None])
+            if source >= n_classes:
+                self._write(source + n_classes, rows, true_residual[seeds, index] * weight[..., None])
+        total = torch.zeros(self.batch.n_seeds, 3 * n_classes, 3 * n_classes, dtype=torch.float64, device=logits.device)
+        for gradients in self._gradients:
+            precise = self._precise[: gradients[0].numel()].view(gradients.shape[1:])
+            for seed in range(self.batch.n_seeds):
+                precise.copy_(gradients[seed])
+                total[seed].addmm_(precise, precise.T)
+        return total
+
+    def _write(self, place: int, rows: list[Tensor], weighted_residual: Tensor) -> None:
+        signals = self.batch.signals(rows, weighted_residual)
+        for layer, gradients in enumerate(self._gradients):
+            self.batch.write_gradients(gradients[:, place], rows, signals, layer)
 
 
 def _absolute_residual(logits: Tensor, labels: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -179,7 +180,10 @@ def _outcomes(
     import joblib
 
     parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="all")
-    yield from parallel(joblib.delayed(_measure)(key, item, store, device, threads) for key, item in missing.items())
+    with warnings.catch_warnings():
+        # An interrupted run cancels what is still running: joblib's advice about that is not for the user.
+        warnings.filterwarnings("ignore", message=r"\d+ tasks which were still being processed", category=UserWarning)
+        yield from parallel(joblib.delayed(_measure)(key, item, store, device, threads) for key, item in missing.items())
 
 
 def _measure(key: str, item: Specification, store: Store | None, device: str | torch.device, threads: int) -> _Outcome:

@@ -88,11 +88,11 @@ def summarize_gram(gram: NDArray[np.float64]) -> SegmentSummary:
         clean_norm=clean_norm,
         noise_norm=noise_norm,
         truth_norm=_norm(gram, clean + relabelled),
-        alpha=_ratio(noise_norm, clean_norm),
+        alpha=_norm_ratio(noise_norm, clean_norm),
         rho=-_cosine(gram, clean, noise),
         pooled_clean_norm=pooled_clean_norm,
         pooled_noise_norm=pooled_noise_norm,
-        pooled_alpha=_ratio(pooled_noise_norm, pooled_clean_norm),
+        pooled_alpha=_norm_ratio(pooled_noise_norm, pooled_clean_norm),
         pooled_rho=-_cosine(gram, pooled_clean, pooled_noise)[..., 0],
         cosine_with_truth=_cosine(gram, pooled_clean + pooled_noise, pooled_truth)[..., 0],
     )
@@ -113,8 +113,13 @@ def _cosine(gram: NDArray[np.float64], left: NDArray[np.float64], right: NDArray
     return np.clip(_ratio(_inner(gram, left, right), norms), -1.0, 1.0)
 
 
+def _norm_ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Quotient of norms; nan where either is zero, for a ratio of 0 would hide an empty segment."""
+    return np.where(numerator > 0, _ratio(numerator, denominator), np.nan)
+
+
 def _ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Quotient; nan where either side is exactly zero norm (0/x would hide an empty segment)."""
+    """Quotient; nan where the denominator is zero."""
     result = np.full(np.shape(denominator), np.nan)
     np.divide(numerator, denominator, out=result, where=denominator > 0)
     return result

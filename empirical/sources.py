@@ -68,14 +68,13 @@ def even_share(size: int | tuple[int, ...], available: Sequence[int], name: str,
         return list(size)
     if size > sum(available):
         raise ValueError(f"{name} must be at most {sum(available)}, the samples of class {', '.join(class_names)}, got {size}")
-    share = [0] * len(available)
-    rest = size
-    while rest:
-        open_classes = [index for index, most in enumerate(available) if share[index] < most]
-        for position, index in enumerate(open_classes):
-            portion = rest // len(open_classes) + (position < rest % len(open_classes))
-            share[index] += min(portion, available[index] - share[index])
-        rest = size - sum(share)
+    level, beyond = 0, max(available, default=0) + 1  # the highest level to which every class that has so many can be filled
+    while beyond - level > 1:
+        middle = (level + beyond) // 2
+        level, beyond = (middle, beyond) if sum(min(most, middle) for most in available) <= size else (level, middle)
+    share = [min(most, level) for most in available]
+    for index in [index for index, most in enumerate(available) if most > level][: size - sum(share)]:
+        share[index] += 1
     return share
 
 

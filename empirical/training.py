@@ -21,7 +21,7 @@ from empirical.batched import NetworkBatch
 from empirical.datasets import Dataset
 from empirical.devices import policy
 from empirical.noise import corrupt_labels_batch
-from empirical.recorder import Segmentation, label_residuals, measure_labels, sample_errors, sample_losses, segment_grams
+from empirical.recorder import SegmentGrams, label_residuals, measure_labels, sample_errors, sample_losses
 from empirical.segment_gram import segment_names, summarize_gram
 from empirical.specifications import MEASUREMENT_VERSION
 
@@ -124,7 +124,7 @@ class Trajectory:
         return cls(dataset)
 
 
-def train(experiment: Experiment, *, device: str | torch.device = "auto", memory_budget: int = 2**31) -> Trajectory:
+def train(experiment: Experiment, *, device: str | torch.device = "auto", memory_budget: int = 2**29) -> Trajectory:
     """Train all seeds of an experiment as one batch and record the trajectory.
 
     Gradient descent on the mean loss of the observed labels: w ← w − (η/n) Σ_i r_i ∇h_i; time is η·step.
@@ -186,7 +186,7 @@ class _Run:
     test_truth: Tensor
     initial: Tensor | None  # output at initialisation, subtracted where the network is centred
     initial_test: Tensor | None
-    segments: Segmentation
+    grams: SegmentGrams
 
     @classmethod
     def start(
@@ -209,9 +209,9 @@ class _Run:
         )
         initial = batch.forward(inputs)[-1] if network.centred else None
         initial_test = batch.forward(test_inputs)[-1] if network.centred and len(test_inputs) else None
-        segments = Segmentation.from_labels(truth, observed, dataset.n_classes)
+        grams = SegmentGrams.prepare(batch, truth, observed, dataset.n_classes)
         return cls(
-            experiment, seeds, dataset.n_classes, batch, inputs, truth, observed, test_inputs, test_truth, initial, initial_test, segments
+            experiment, seeds, dataset.n_classes, batch, inputs, truth, observed, test_inputs, test_truth, initial, initial_test, grams
         )
 
     def records(self) -> dict[str, NDArray[np.generic]]:
@@ -238,8 +238,8 @@ class _Run:
         if full_batch:  # the step after the last record, so that every record has its change
             self._add_change(recorded[-1], self._logits())
         arrays = {name: torch.stack([record[name] for record in recorded], dim=1).cpu().numpy() for name in recorded[0]}
-        arrays["n_clean"] = self.segments.counts[:, : self.n_classes]
-        arrays["n_noise"] = self.segments.counts[:, self.n_classes :]
+        arrays["n_clean"] = self.grams.segments.counts[:, : self.n_classes]
+        arrays["n_noise"] = self.grams.segments.counts[:, self.n_classes :]
         if training.record_logits:
             arrays["observed"] = self.observed.cpu().numpy()
         return arrays
@@ -277,7 +277,7 @@ class _Run:
             rate = self.experiment.training.learning_rate
             raise ValueError(f"training must stay finite, got a non-finite logit at step {step}: learning_rate {rate} is too large")
         record = measure_labels(logits, self.truth, self.observed, self.n_classes)
-        record["gram"] = segment_grams(self.batch, values, logits, self.truth, self.observed, self.segments)
+        record["gram"] = self.grams.measure(values, logits)
         test_logits = self.batch.forward(self.test_inputs)[-1]
         if self.initial_test is not None:
             test_logits = test_logits - self.initial_test
@@ -304,8 +304,8 @@ def _bytes_per_seed(experiment: Experiment, dataset: Dataset) -> int:
     n, d = dataset.train_inputs.shape
     layers = [d * network.width, *[network.width**2] * (network.depth - 1), network.width * _n_outputs(dataset)]
     activations = (n * 3 + len(dataset.test_inputs)) * network.width * network.depth + 2 * n * d
-    gradients = 3 * classes * (max(layers) + n * network.width // classes)
-    return (4 if experiment.dtype == "float32" else 8) * (2 * sum(layers) + activations + gradients)
+    gradients = 3 * classes * sum(layers) + 3 * n * network.width
+    return int((4 if experiment.dtype == "float32" else 8) * (2 * sum(layers) + activations + gradients))
 
 
 def _to_xarray(experiment: Experiment, dataset: Dataset, arrays: dict[str, NDArray[np.generic]]) -> xr.Dataset:

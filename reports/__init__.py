@@ -15,23 +15,20 @@ if TYPE_CHECKING:
     from reports.writer import redraw, write_report
 
 __all__ = [
-    # decide
+    "SCHEMA_VERSION",
     "AgreementRecord",
     "ClaimResult",
+    "FigureData",
     "Margin",
     "Range",
     "Role",
     "Verdict",
     "judge",
-    # show
-    "FigureData",
-    "redraw",
-    "write_report",
-    # read
-    "SCHEMA_VERSION",
     "load_schema",
     "read_report",
-]  # fmt: skip
+    "redraw",
+    "write_report",
+]
 
 _HOME = {
     **dict.fromkeys(("AgreementRecord", "ClaimResult", "Margin", "Range", "Role", "Verdict", "judge"), "agreement"),

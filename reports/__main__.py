@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -41,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         options = _parser().parse_args(arguments)
+        options.words = list(sys.argv[1:] if arguments is None else arguments)
     except SystemExit as stop:
         return int(stop.code or 0)
     try:
@@ -63,31 +67,49 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="clean-priority", description="Put the claims of the theory of clean-priority learning to the test.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command", parser_class=_Parser)
 
-    report = commands.add_parser("report", help="judge the claims and write a report", description="Judge claims and write report.html, report.json, report.md.")
+    report = commands.add_parser(
+        "report", help="judge the claims and write a report", description="Judge claims and write report.html, report.json, report.md."
+    )
     report.add_argument("claims", nargs="*", metavar="ID", help="claims to judge (default: all)")
-    report.add_argument("--out", type=Path, default=Path("reports/latest"), metavar="DIR", help="folder of the report (default: %(default)s)")
+    report.add_argument(
+        "--out", type=Path, default=Path("reports/latest"), metavar="DIR", help="folder of the report (default: %(default)s)"
+    )
     report.add_argument("--tier", default="quick", metavar="|".join(TIERS), help="how much to measure (default: %(default)s)")
     report.add_argument("--dataset", default=None, metavar="NAME", help="judge on this data set instead of the default ones")
     report.add_argument("--device", default="auto", help="cpu, cuda, … (default: %(default)s)")
-    report.add_argument("--seeds", default="rule", metavar="rule|fresh|N", help="seeds by rule, fresh ones, or from this number (default: %(default)s)")
     report.add_argument(
-        "--data-root", type=Path, default=None, metavar="DIR", help=f"folder with mnist/, cifar10/ (default: environment variable {DATA_VARIABLE})"
+        "--seeds", default="rule", metavar="rule|fresh|N", help="seeds by rule, fresh, or N of a fresh run (default: %(default)s)"
     )
-    report.add_argument("--store", type=Path, default=None, metavar="DIR", help="where measurements are kept (default: the user's cache folder)")
-    report.add_argument("--jobs", type=int, default=1, metavar="N", help="experiments at a time (default: %(default)s)")
+    report.add_argument(
+        "--data-root",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help=f"folder with mnist/, cifar10/ (default: environment variable {DATA_VARIABLE})",
+    )
+    report.add_argument(
+        "--store", type=Path, default=None, metavar="DIR", help="where measurements are kept (default: the user's cache folder)"
+    )
+    report.add_argument("--jobs", type=int, default=-1, metavar="N", help="experiments at a time (default: one per core)")
     report.add_argument("--no-progress", action="store_true", help="no progress bar")
     report.set_defaults(run=_report)
 
-    claims = commands.add_parser("claims", help="print the register of claims, or one claim", description="Print the register of claims, or one claim.")
+    claims = commands.add_parser(
+        "claims", help="print the register of claims, or one claim", description="Print the register of claims, or one claim."
+    )
     claims.add_argument("id", nargs="?", metavar="ID", help="claim to show in full")
     claims.set_defaults(run=_claims)
 
-    render = commands.add_parser("render", help="make a report again from its records", description="Make report.html, report.md and the figures again.")
+    render = commands.add_parser(
+        "render", help="make a report again from its records", description="Make report.html, report.md and the figures again."
+    )
     render.add_argument("folder", type=Path, metavar="DIR", help="folder of the report")
     render.add_argument("--out", type=Path, default=None, metavar="DIR", help="where to write (default: the same folder)")
     render.set_defaults(run=_render)
 
-    compare = commands.add_parser("compare", help="compare two reports", description="Compare two reports: exit code 0 the same, 1 changed, 2 unreadable.")
+    compare = commands.add_parser(
+        "compare", help="compare two reports", description="Compare two reports: exit code 0 the same, 1 changed, 2 unreadable."
+    )
     compare.add_argument("before", type=Path, metavar="A", help="report.json or its folder")
     compare.add_argument("after", type=Path, metavar="B", help="report.json or its folder")
     compare.add_argument("--html", type=Path, default=None, metavar="FILE", help="write the comparison as one offline page, too")
@@ -102,39 +124,55 @@ def _console() -> Console:
     return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 150, highlight=False, soft_wrap=False)
 
 
+@contextmanager
+def _progress(*, shown: bool) -> Iterator[Callable[[int, int, str], None] | None]:
+    """One progress bar on standard error over measuring and judging."""
+    if not shown:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (BarColumn(bar_width=32), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+        yield lambda finished, total, description: bar.update(task, completed=finished, total=total, description=description)
+
+
 def _report(options: argparse.Namespace) -> int:
     from theory.claims import claim
 
     selection = list(dict.fromkeys(claim(id).id for id in options.claims))
     if options.tier not in TIERS:
         raise ValueError(f"tier must be one of {', '.join(TIERS)}, got {options.tier!r}")
-    if options.jobs < 1:
-        raise ValueError(f"jobs must be at least 1, got {options.jobs}")
+    if options.jobs < 1 and options.jobs != -1:
+        raise ValueError(f"jobs must be at least 1, or -1 for one per core, got {options.jobs}")
     if options.seeds not in ("rule", "fresh") and not options.seeds.isdecimal():
         raise ValueError(f"seeds must be 'rule', 'fresh' or a number, got {options.seeds!r}")
     root = options.data_root or (Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None)
     if root is not None and not root.is_dir():
         raise ValueError(f"data root must be a folder, got {root}")
-    from reports.plugin import run_claims
+    from reports.harness import run_claims
     from reports.terminal import print_run
     from reports.writer import check_target, write_report
 
     check_target(options.out)
-    outcome = run_claims(
-        selection,
-        out=options.out,
-        tier=options.tier,
-        dataset=options.dataset,
-        device=options.device,
-        seeds=options.seeds,
-        data_root=root,
-        store=options.store,
-        jobs=options.jobs,
-        progress=not options.no_progress,
-    )
-    document = write_report(
-        options.out, outcome.results, outcome.figures, outcome.provenance, problems=outcome.problems, selection=selection
-    )
+    began = datetime.now(UTC).isoformat(timespec="seconds")
+    with _progress(shown=not options.no_progress) as on_progress:
+        outcome = run_claims(
+            selection,
+            tier=options.tier,
+            dataset=options.dataset,
+            device=options.device,
+            seeds=options.seeds,
+            data_root=root,
+            store=options.store,
+            jobs=options.jobs,
+            command=f"clean-priority {shlex.join(options.words)}",
+            on_progress=on_progress,
+        )
+    provenance = {"date": began, **outcome.provenance}
+    document = write_report(options.out, outcome.results, outcome.figures, provenance, problems=outcome.problems, selection=selection)
     console = _console()
     print_run(document, console)
     console.print(f"report: {options.out / 'report.html'}", soft_wrap=True)
@@ -148,7 +186,10 @@ def _claims(options: argparse.Namespace) -> int:
     if options.id is None:
         print_register([asdict(one) for one in CLAIMS.values()], _console())
     else:
-        print_claim(asdict(claim(options.id)), _console())
+        one = asdict(claim(options.id))
+        console = _console()
+        console.width = min(console.width, 110)
+        print_claim(one, console)
     return 0
 
 

@@ -68,7 +68,8 @@ def comparison_html(comparison: Mapping[str, Any], *, before: str, after: str) -
         before: name of the older report.
         after: name of the newer one.
     """
-    return environment().get_template("compare.html.j2").render(comparison=comparison, before=before, after=after, same=not changed(comparison)) + "\n"
+    page = environment().get_template("compare.html.j2")
+    return page.render(comparison=comparison, before=before, after=after, same=not changed(comparison)) + "\n"
 
 
 def _side(check: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import PurePath
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reports.agreement import AgreementRecord, ClaimResult, Role, Verdict
 from reports.budget import spent
@@ -94,13 +95,14 @@ def build_document(
 def _row(result: ClaimResult) -> dict[str, Any]:
     claim, verdict, headline = CLAIMS[result.claim], result.verdict, result.headline
     failures = result.failures()
+    model, data = ("" if word == "none" else word for word in (result.model, result.data))
     row: dict[str, Any] = {
         "id": claim.id,
         "title": claim.title,
         "kind": claim.kind,
-        "regime": result.regime,
-        "model": result.model,
-        "data": result.data,
+        "regime": result.regime if model or data else "",
+        "model": model,
+        "data": data,
         "verdict": verdict.value,
         "expected": Verdict(result.expected).value,
         "expected_reason": result.expected_reason,
@@ -157,7 +159,7 @@ def _missing_row(claim: Claim, selection: Collection[str]) -> dict[str, Any]:
         expected_reason=claim.reason,
         not_run=NOT_SELECTED if selection and claim.id not in selection else NOT_JUDGED,
     )
-    return _row(empty) | {"regime": "", "ok": False}
+    return _row(empty)
 
 
 def _summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -185,9 +187,14 @@ def _figure(figure: FigureData) -> dict[str, Any]:
         "path": f"figures/{figure.id}.svg",
         "png": f"figures/{figure.id}.png",
         "data": f"figures/{figure.id}.csv",
-        "columns": [{"name": name, "shape": list(np.shape(array)), "dtype": np.asarray(array).dtype.name} for name, array in figure.arrays.items()],
+        "columns": [{"name": name, "shape": list(np.shape(array)), "dtype": _type_name(array)} for name, array in figure.arrays.items()],
         "labels": {str(name): str(text) for name, text in figure.labels.items()},
     }
+
+
+def _type_name(array: NDArray[np.generic]) -> str:
+    dtype = np.asarray(array).dtype
+    return "str" if dtype.kind == "U" else dtype.name
 
 
 def _figure_order(figure: FigureData) -> tuple[int, int, int, str]:

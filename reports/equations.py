@@ -6,13 +6,16 @@ the TeX source is the alternative text.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.font_manager import FontProperties
 from matplotlib.path import Path as Outline
 from matplotlib.textpath import TextToPath
+from numpy.typing import ArrayLike
 
 __all__ = ["EquationSheet"]
 
@@ -21,21 +24,20 @@ _UNIT = TextToPath.FONT_SCALE  # glyph units per em
 
 @dataclass
 class EquationSheet:
-    """All equations of one page.
+    r"""All equations of one page.
 
     Attributes:
         ids: glyph → its short name on the page, in the order in which glyphs were first used.
 
     Example:
         >>> sheet = EquationSheet()
-        >>> picture = sheet.render(r"\\alpha_0 = \\delta/(1 - \\delta)")
+        >>> picture = sheet.render(r"\alpha_0 = \delta/(1 - \delta)")
         >>> picture.startswith("<svg"), len(sheet.ids)
-        (True, 8)
+        (True, 9)
     """
 
     ids: dict[str, str] = field(default_factory=dict)
     _outlines: dict[str, str] = field(default_factory=dict)
-    _font: FontProperties = field(default_factory=lambda: FontProperties(family="DejaVu Sans", math_fontfamily="stix", size=_UNIT))
 
     def render(self, tex: str) -> Markup:
         """Set one equation; text that is no valid equation is shown as it stands.
@@ -43,23 +45,21 @@ class EquationSheet:
         Args:
             tex: the equation in matplotlib's mathtext subset of LaTeX, without dollar signs.
         """
-        setter = TextToPath()
-        try:
-            placed, glyphs, rules = setter.get_glyphs_mathtext(self._font, f"${tex}$")
-            width, height, depth = setter.get_text_width_height_descent(f"${tex}$", self._font, ismath=True)
-        except (ValueError, RuntimeError):
+        layout = _set(tex)
+        if layout is None:
             return Markup('<code class="equation">{}</code>').format(tex)
         body = []
-        for glyph, x, y, scale in placed:
+        for glyph, x, y, scale in layout.placed:
             if glyph not in self.ids:
                 self.ids[glyph] = f"q{len(self.ids)}"
-                self._outlines[glyph] = _outline(*glyphs[glyph])
+                self._outlines[glyph] = layout.outlines[glyph]
             size = f" scale({scale:.4g})" if abs(scale - 1) > 1e-9 else ""
             body.append(f'<use href="#{self.ids[glyph]}" transform="translate({x:.1f} {y:.1f}){size}"/>')
-        body += [f'<path d="{_outline(vertices, codes)}"/>' for vertices, codes in rules]
+        body += [f'<path d="{rule}"/>' for rule in layout.rules]
         pad = 4.0
-        box = f"{-pad:.0f} {-(height - depth) - pad:.1f} {width + 2 * pad:.1f} {height + 2 * pad:.1f}"
-        style = f"width:{(width + 2 * pad) / _UNIT:.3f}em;height:{(height + 2 * pad) / _UNIT:.3f}em;vertical-align:{-(depth + pad) / _UNIT:.3f}em"
+        box = f"{-pad:.0f} {-(layout.height - layout.depth) - pad:.1f} {layout.width + 2 * pad:.1f} {layout.height + 2 * pad:.1f}"
+        wide, high, low = ((part + pad) / _UNIT for part in (layout.width + pad, layout.height + pad, layout.depth))
+        style = f"width:{wide:.3f}em;height:{high:.3f}em;vertical-align:{-low:.3f}em"
         return Markup(
             f'<svg class="equation" role="img" aria-label="{escape(tex)}" viewBox="{box}" style="{style}">'
             f'<g transform="scale(1 -1)">{"".join(body)}</g></svg>'
@@ -71,9 +71,41 @@ class EquationSheet:
         return Markup(f'<svg class="glyphs" width="0" height="0" aria-hidden="true" focusable="false"><defs>{shapes}</defs></svg>')
 
 
-def _outline(vertices: np.ndarray, codes: np.ndarray) -> str:
+@dataclass(frozen=True)
+class _Layout:
+    """An equation set: glyphs with place and scale, their outlines, fraction bars and the like, and the size of the whole."""
+
+    placed: tuple[tuple[str, float, float, float], ...]
+    outlines: Mapping[str, str]
+    rules: tuple[str, ...]
+    width: float
+    height: float
+    depth: float
+
+
+@lru_cache(maxsize=1024)
+def _set(tex: str) -> _Layout | None:
+    """Set an equation, or return None where matplotlib cannot read it."""
+    setter = TextToPath()
+    font = FontProperties(family="DejaVu Sans", math_fontfamily="stix", size=_UNIT)
+    try:
+        placed, glyphs, rules = setter.get_glyphs_mathtext(font, f"${tex}$")
+        width, height, depth = setter.get_text_width_height_descent(f"${tex}$", font, ismath=True)
+    except (ValueError, RuntimeError):
+        return None
+    return _Layout(
+        placed=tuple((str(glyph), float(x), float(y), float(scale)) for glyph, x, y, scale in placed),
+        outlines={str(glyph): _outline(*outline) for glyph, outline in glyphs.items()},
+        rules=tuple(_outline(vertices, codes) for vertices, codes in rules),
+        width=float(width),
+        height=float(height),
+        depth=float(depth),
+    )
+
+
+def _outline(vertices: ArrayLike, codes: Iterable[int]) -> str:
     """An outline as SVG path data, to a tenth of a hundredth of an em."""
-    letters = {Outline.MOVETO: "M", Outline.LINETO: "L", Outline.CURVE3: "Q", Outline.CURVE4: "C"}
+    letters = {int(Outline.MOVETO): "M", int(Outline.LINETO): "L", int(Outline.CURVE3): "Q", int(Outline.CURVE4): "C"}
     parts, previous = [], ""
     pairs = iter(zip(np.asarray(vertices, dtype=float), codes, strict=True))
     for point, code in pairs:
@@ -81,8 +113,8 @@ def _outline(vertices: np.ndarray, codes: np.ndarray) -> str:
             parts.append("Z")
             previous = ""
             continue
-        points = [point] + [next(pairs)[0] for _ in range({Outline.CURVE3: 1, Outline.CURVE4: 2}.get(code, 0))]
-        letter = letters[code]
+        letter = letters[int(code)]
+        points = [point] + [next(pairs)[0] for _ in range({"Q": 1, "C": 2}.get(letter, 0))]
         numbers = " ".join(f"{value:.1f}".removesuffix(".0").replace("-0.", "-.") for value in np.ravel(points))
         parts.append((letter if letter != previous else " ") + numbers)
         previous = letter

@@ -42,7 +42,7 @@ def arrays_to_csv(arrays: Mapping[str, NDArray[np.generic]]) -> str:
         array = np.asarray(given)
         if array.ndim > 2 or array.dtype.kind not in _KINDS:
             raise ValueError(f"array {name!r} must hold numbers or texts in at most two dimensions, got {array.dtype} {array.shape}")
-        for suffix, column in ([("", array.reshape(-1))] if array.ndim < 2 else [(f"[{k}]", array[:, k]) for k in range(array.shape[1])]):
+        for suffix, column in [("", array.reshape(-1))] if array.ndim < 2 else [(f"[{k}]", array[:, k]) for k in range(array.shape[1])]:
             header.append(name + suffix)
             columns.append([str(value) for value in column])
     buffer = io.StringIO()
@@ -75,13 +75,19 @@ def arrays_from_csv(text: str, columns: Sequence[Mapping[str, Any]]) -> dict[str
         parts = []
         for one in names:
             if one not in header or len(rows) - 1 < length:
-                raise ValueError(f"column {one!r} with {length} values expected, the file has {max(len(rows) - 1, 0)} rows of {len(header)} columns")
+                raise ValueError(
+                    f"column {one!r} with {length} values expected, the file has {max(len(rows) - 1, 0)} rows of {len(header)} columns"
+                )
             cells = [row[header[one]] for row in rows[1 : length + 1]]
             try:
-                parts.append(np.array([cell == "True" for cell in cells]) if dtype.kind == "b" else np.array(cells, dtype=str).astype(dtype))
+                parts.append(
+                    np.array([cell == "True" for cell in cells]) if dtype.kind == "b" else np.array(cells, dtype=str).astype(dtype)
+                )
             except ValueError:
                 raise ValueError(f"column {one!r} must hold {dtype} values") from None
-        arrays[name] = np.stack(parts, axis=1) if len(shape) == 2 and parts else (parts[0].reshape(shape) if parts else np.empty(shape, dtype))
+        arrays[name] = (
+            np.stack(parts, axis=1) if len(shape) == 2 and parts else (parts[0].reshape(shape) if parts else np.empty(shape, dtype))
+        )
     return arrays
 
 

@@ -15,8 +15,8 @@ margin           half-width of the tolerance around the prediction
 ===============  ====================================================================================================================
 
 Labels of every kind: ``x`` and ``y`` (axis titles with units), ``xscale`` and ``yscale`` (``linear`` or ``log``), ``xlim`` and ``ylim``
-(``low,high``), ``y:<panel>`` and ``x:<panel>``, ``name:<series>`` (another text for the label), ``mark:<text>`` → x (a vertical line; ``mark:<panel>|<text>`` in one
-panel only), ``reference:<text>`` → y (a horizontal line).
+(``low,high``), ``y:<panel>`` and ``x:<panel>``, ``name:<series>`` (another text for the label), ``mark:<text>`` → x (a vertical line;
+``mark:<panel>|<text>`` in one panel only), ``reference:<text>`` → y (a horizontal line). An index is written ``θ_d``.
 The kinds of the papers' figures are in figures_papers.py.
 """
 

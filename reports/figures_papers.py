@@ -29,6 +29,8 @@ from reports.style import INK, MUTED, PAPER, plain_or_math
 
 __all__ = ["figure_2", "figure_3", "figure_4", "figure_5", "figure_6"]
 
+_CLEAR = {"facecolor": PAPER, "alpha": 0.8, "linewidth": 0, "pad": 0.6}
+
 
 def figure_2(data: FigureData) -> Figure:
     """Angle between two gradients against the angle between the two inputs; the dotted diagonal is equality. Fig. 2 [A], [B]."""
@@ -65,38 +67,50 @@ def figure_3(data: FigureData) -> Figure:
                 raise ValueError(f"series {one.name!r} of figure {data.id!r} has no column 'x'")
             left.plot(x, y, "o", color=one.color, markersize=3.6, alpha=0.65, markeredgewidth=0)
             reach = float(np.hypot(x.mean(), y.mean())) or 1.0
-            left.annotate(one.label, (x.mean() * (1 + 0.32 / reach), y.mean() * (1 + 0.32 / reach)), ha="center", va="center", color=one.color)
+            left.annotate(
+                one.label, (x.mean() * (1 + 0.32 / reach), y.mean() * (1 + 0.32 / reach)), ha="center", va="center", color=one.color
+            )
         left.set_aspect("equal", adjustable="datalim")
         left.margins(0.25)
         left.set(xlabel=plain_or_math(data.labels.get("x:data", "x₁")), ylabel=plain_or_math(data.labels.get("y:data", "x₂")))
     else:
         right = figure.subplots()
     figure.subplots_adjust(left=0.085 if clouds else 0.125, right=0.97, top=0.88, bottom=0.15, wspace=0.24)
-    _histograms(right, angles, labels=data.labels)
-    right.set(xlabel=plain_or_math(data.labels.get("x", "θ_h (degrees)")), ylabel=plain_or_math(data.labels.get("y", "share of pairs per degree")))
+    key = _histograms(right, angles, labels=data.labels)
+    right.annotate(key, (0, 1), (0, 5), xycoords="axes fraction", textcoords="offset points", color=MUTED, fontsize=8)
+    right.set(
+        xlabel=plain_or_math(data.labels.get("x", "θ_h (degrees)")), ylabel=plain_or_math(data.labels.get("y", "share of pairs per degree"))
+    )
     return figure
 
 
 def figure_4(data: FigureData) -> Figure:
     """Angles between sample-wise gradients and the clean segment gradient, by segment; dashed: the segment gradients. Fig. 4 [A], [B]."""
     panels = panels_of(data, single=("segment", "segment_predicted"))
+    key = ""
     figure = Figure(figsize=(4.5 * max(len(panels), 1.3), 3.6))
     grid = figure.subplots(1, len(panels), squeeze=False)[0]
     figure.subplots_adjust(left=0.075 if len(panels) > 1 else 0.11, right=0.985, top=0.8, bottom=0.145, wspace=0.2)
     for axes, (panel, series) in zip(grid, panels.items(), strict=True):
-        _histograms(axes, [one for one in series if one.get("angle") is not None], labels=data.labels, panel=panel, top=1.3)
+        key = _histograms(axes, [one for one in series if one.get("angle") is not None], labels=data.labels, panel=panel)
         for one in series:
             segment, predicted = one.get("segment"), one.get("segment_predicted")
             if segment is not None:
                 axes.axvline(float(segment[0]), color=one.color, linewidth=1.4, linestyle=(0, (4, 2.5)), zorder=4)
             if predicted is not None:
-                axes.plot([float(predicted[0])], [0], marker="^", color=one.color, markeredgecolor=INK, markersize=6, clip_on=False, zorder=6)
+                axes.plot(
+                    [float(predicted[0])], [0], marker="^", color=one.color, markeredgecolor=INK, markersize=6, clip_on=False, zorder=6
+                )
         axes.set_xlim(0, 180)
         axes.xaxis.set_major_locator(MultipleLocator(30))
         if panel:
-            axes.set_title(plain_or_math(panel), pad=19)
+            axes.set_title(plain_or_math(panel))
         axes.set_xlabel(plain_or_math(data.labels.get("x", "θ_g to the clean segment gradient (degrees)")))
     grid[0].set_ylabel(plain_or_math(data.labels.get("y", "share of samples per degree")))
+    drawn = [one for series in panels.values() for one in series]
+    key += "; dashed: segment gradient" if any(one.get("segment") is not None for one in drawn) else ""
+    key += ", triangle: its theory" if any(one.get("segment_predicted") is not None for one in drawn) else ""
+    figure.text(figure.subplotpars.left, 0.945, key, color=MUTED, fontsize=8)
     return figure
 
 
@@ -119,7 +133,7 @@ def figure_5(data: FigureData) -> Figure:
 
 
 def figure_6(data: FigureData) -> Figure:
-    """Ratio ‖g_clean‖/‖g_noise‖ of each class over time, on a logarithmic axis so that 3/2 and 2/3 are equally far from 1. Fig. 6 [A], [B]."""
+    """Ratio ‖g_clean‖/‖g_noise‖ of each class over time; the dashed line at 1 is where neither dominates. Fig. 6 [A], [B]."""
     panels = panels_of(data)
     figure = Figure(figsize=(5.4 * len(panels) if len(panels) > 1 else 6.6, 3.7))
     grid = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -140,8 +154,8 @@ def _titles(axes: Axes, labels: Mapping[str, str], panel: str, *, x: str, y: str
     axes.set_ylabel(plain_or_math(labels.get(f"y:{panel}", labels.get("y", y))))
 
 
-def _histograms(axes: Axes, series: Sequence[Series], *, labels: Mapping[str, str], panel: str = "", top: float = 1.18) -> None:
-    """Filled: measured. Outlined: the theory's value for the same pairs or samples. Both in the same bins, as density."""
+def _histograms(axes: Axes, series: Sequence[Series], *, labels: Mapping[str, str], panel: str = "", top: float = 1.18) -> str:
+    """Filled: measured. Outlined: the theory's value for the same pairs or samples. Both in the same bins, as density; returns the key."""
     pooled = np.concatenate([part for one in series for name in ("angle", "predicted") if (part := one.get(name)) is not None])
     pooled = pooled[np.isfinite(pooled)]
     if not len(pooled):
@@ -164,15 +178,16 @@ def _histograms(axes: Axes, series: Sequence[Series], *, labels: Mapping[str, st
     axes.set_ylim(0, top * max(height for _, height, _ in spots))
     axes.margins(x=0.02)
     for x, height, one in spots:
-        axes.annotate(one.label, (x, height), (0, 3), textcoords="offset points", ha="center", color=one.color, fontsize=8.5)
+        axes.annotate(
+            one.label, (x, height), (0, 3), textcoords="offset points", ha="center", color=one.color, fontsize=8.5, zorder=5, bbox=_CLEAR
+        )
     axes.tick_params(axis="y", labelleft=True)
     marks(axes, labels, panel=panel)
-    has_theory = any(one.get("predicted") is not None for one in series)
-    note = "filled: measured" + (", outline: theory for the same data" if has_theory else "")
-    axes.annotate(note, (0, 1), (0, 5), xycoords="axes fraction", textcoords="offset points", color=MUTED, fontsize=8)
+    return "filled: measured" + (", outline: theory for the same data" if any(one.get("predicted") is not None for one in series) else "")
 
 
 def _density(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
     """Share of the values per unit, in each bin."""
     counts = np.histogram(values[np.isfinite(values)], bins=edges)[0]
-    return counts / (max(counts.sum(), 1) * np.diff(edges))
+    density: NDArray[np.float64] = counts / (max(counts.sum(), 1) * np.diff(edges))
+    return density

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from reports.equations import EquationSheet
 from reports.inline_svg import interval_picture, prepare_figure
-from reports.wording import SIGNS, interval_text, number_text, slug, typeset
+from reports.wording import SIGNS, interval_text, number_text, rejected_claims, slug, typeset
 
 __all__ = ["environment", "render_html"]
 
@@ -29,10 +29,13 @@ SECTIONS: Mapping[str, str] = {
 }
 """First letter of an id → heading."""
 
+MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December")
+
 
 def environment() -> Environment:
     """The template environment: everything is escaped unless it is markup that this program made; an unknown name is an error."""
-    made = Environment(loader=PackageLoader("reports", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    loader = PackageLoader("reports", "templates")
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.filters.update(slug=slug, number=number_text, interval=interval_text, typeset=typeset, duration=duration, day=day)
     made.globals.update(signs=SIGNS, picture=interval_picture)
     return made
@@ -62,21 +65,22 @@ def render_html(document: Mapping[str, Any], drawings: Mapping[str, str]) -> str
     page = environment().get_template("report.html.j2")
     body = page.render(
         document=document,
-        provenance=document["provenance"],
+        date=document["provenance"].get("date"),
+        commit=document["provenance"].get("commit"),
         summary=document["summary"],
         claims=claims,
         groups=[(SECTIONS.get(letter, letter), [claim for claim in claims if claim["id"][0] == letter]) for letter in _letters(claims)],
         models=list(dict.fromkeys(row["model"] for row in judged)),
         data_sets=list(dict.fromkeys(row["data"] for row in judged)),
         unexpected=[row for row in document["claims"] if row["failures"]],
-        rejected=[claim for claim in claims if any(row["verdict"] == "DISAGREES" for row in claim["rows"])],
+        rejected=[claim for claim in claims if claim["id"] in {one["id"] for one in rejected_claims(document)}],
         violated=[claim for claim in claims if any(row["verdict"] == "ASSUMPTION VIOLATED" for row in claim["rows"])],
         waiting=[claim for claim in claims if not claim["judged"]],
         figures=figures,
         paper_figures=[figure for figure in figures if _paper_figure(figure)],
         own_figures={claim["id"]: _figures_of(claim, figures) for claim in claims},
         equation=lambda tex: equations.render(tex) if tex else Markup(""),
-        facts=flatten(document["provenance"]),
+        facts=flatten({name: part for name, part in document["provenance"].items() if name != "budget"}),
         machine=machine(document["provenance"]),
     )
     return re.sub(r"\n\s*\n+", "\n", body.replace("<!--glyphs-->", str(equations.definitions()), 1)) + "\n"
@@ -103,21 +107,29 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]
     """Nested provenance as lines of name and text."""
     lines: list[tuple[str, str]] = []
     for name, part in value.items():
-        title = f"{prefix}{name.replace('_', ' ')}"
+        title = f"{prefix}{name.removesuffix('_s').replace('_', ' ')}"
         if isinstance(part, Mapping):
             lines += flatten(part, f"{title} · ")
         elif isinstance(part, list) and all(not isinstance(item, Mapping | list) for item in part):
             lines.append((title, ", ".join(map(str, part))))
         elif part is not None and part != "":
-            lines.append((title, duration(part) if name.endswith("seconds") and isinstance(part, int | float) else str(part)))
+            lines.append((title, duration(part) if name.endswith("_s") and isinstance(part, int | float) else str(part)))
     return lines
 
 
 def machine(provenance: Mapping[str, Any]) -> str:
-    """The machine in one phrase, from whatever the provenance knows of it."""
-    part = provenance.get("machine", "")
-    words = [str(item) for item in part.values() if item not in (None, "")][:3] if isinstance(part, Mapping) else [str(part)] if part else []
-    return ", ".join(words)
+    """The machine in one phrase, from whatever the provenance knows of it.
+
+    Example:
+        >>> machine({"processor": "Neoverse", "cores": 8, "system": "Linux", "wall_time_s": 90.0})
+        'Neoverse, 8 cores, Linux; 1 min 30 s'
+    """
+    words = [str(provenance[name]) for name in ("processor",) if provenance.get(name)]
+    words += [f"{provenance['cores']} cores"] if provenance.get("cores") else []
+    words += [str(provenance["device_name"])] if provenance.get("device", "cpu") != "cpu" and provenance.get("device_name") else []
+    words += [str(provenance[name]) for name in ("system",) if provenance.get(name)]
+    spent = provenance.get("wall_time_s")
+    return ", ".join(words) + (f"; {duration(spent)}" if isinstance(spent, int | float) and words else "")
 
 
 def duration(seconds: float | str | None) -> str:
@@ -125,7 +137,7 @@ def duration(seconds: float | str | None) -> str:
 
     Example:
         >>> duration(0.25), duration(187.4), duration(7300)
-        ('0.25 s', '3 min 7 s', '2 h 2 min')
+        ('0.25 s', '3 min 7 s', '2 h 1 min')
     """
     if seconds is None or isinstance(seconds, str):
         return "–"
@@ -146,5 +158,4 @@ def day(text: str) -> str:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return text
-    months = "January February March April May June July August September October November December".split()
-    return f"{moment.day} {months[moment.month - 1]} {moment.year}"
+    return f"{moment.day} {MONTHS[moment.month - 1]} {moment.year}"

@@ -108,13 +108,11 @@ def interval_picture(check: Mapping[str, Any], *, width: float = 190.0, height: 
     ]
     for end, direction in ((low, -1), (high, 1)):
         x = position(end)
-        beyond = abs(end) > reach
-        tip = f"M{x} {middle - 4:.0f}l{4 * direction} 4l{-4 * direction} 4" if beyond else f"M{x} {middle - 3:.0f}v6"
-        parts.append(f'<path class="{"tip" if beyond else "bar"}" d="{tip}"/>')
-    if abs(value) > reach:  # the value itself is out of sight: an arrow towards it
-        x, direction = position(value), 1 if value > 0 else -1
-        parts.append(f'<path class="tip" d="M{x} {middle - 4:.0f}l{4 * direction} 4l{-4 * direction} 4"/>')
-    else:
+        if abs(end) <= reach:
+            parts.append(f'<path class="bar" d="M{x} {middle - 3:.0f}v6"/>')
+        elif end * direction > 0:  # this side of the interval leaves the picture
+            parts.append(f'<path class="tip" d="M{x} {middle - 4:.0f}l{6 * direction} 4l{-6 * direction} 4z"/>')
+    if abs(value) <= reach:
         parts.append(f'<circle class="dot" cx="{position(value)}" cy="{middle:.0f}" r="3"/>')
     label = f"measured {estimate:.4g} in [{lower:.4g}, {upper:.4g}], predicted {prediction:.4g}, margin {margin:.2g}"
     return Markup(

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from reports.wording import SIGNS, effect, interval_text, number_text
+from reports.html import machine
+from reports.wording import SIGNS, effect, interval_text, number_text, rejected_claims
 
 __all__ = ["render_markdown"]
 
@@ -23,7 +24,8 @@ def render_markdown(document: Mapping[str, Any]) -> str:
     lines = ["# Clean-priority learning: agreement report", ""]
     counts = ", ".join(f"{SIGNS[verdict]} {count} {verdict}" for verdict, count in summary["verdicts"].items() if count)
     outcome = "all as expected" if not summary["not_as_expected"] else f"**{summary['not_as_expected']} not as expected**"
-    lines += [f"{summary['rows']} judgements of {summary['claims']} claims ({summary['claims_in_register']} in the register): {outcome}.", ""]
+    scope = f"{summary['rows']} judgements of {summary['claims']} claims ({summary['claims_in_register']} in the register)"
+    lines += [f"{scope}: {outcome}.", ""]
     lines += [f"Verdicts: {counts}.", ""]
     for problem in document["problems"]:
         lines += ["> Problem: " + _plain(problem.strip().replace("\n", " ")), ""]
@@ -35,15 +37,17 @@ def render_markdown(document: Mapping[str, Any]) -> str:
     waiting = [row for row in document["claims"] if row["verdict"] == "NOT RUN"]
     if waiting:
         lines += ["", "Not run:", ""]
-        lines += [f"- {row['id']} {_plain(row['title'])}{_plain(f' ({where})') if (where := row['regime']) else ''}: {_plain(row['reason'])}" for row in waiting]
+    for row in waiting:
+        where = f" ({row['regime']})" if row["regime"] else ""
+        lines.append(f"- {row['id']} {_plain(row['title'] + where)}: {_plain(row['reason'])}")
     lines += ["", "## Printed statements that the evidence rejects", ""]
     register = {claim["id"]: claim for claim in document["register"]}
-    rejected = list(dict.fromkeys(row["id"] for row in document["claims"] if row["verdict"] == "DISAGREES"))
-    for id in rejected:
-        claim = register[id]
-        lines.append(f"- **{id}** {_plain(claim['title'])} ({_plain(', '.join(claim['sources']))}). Correct: {_plain(claim['correction'] or claim['reason'])}")
+    rejected = rejected_claims(document)
+    for claim in rejected:
+        head = f"- **{claim['id']}** {_plain(claim['title'])} ({_plain(', '.join(claim['sources']))})."
+        lines.append(f"{head} Correct: {_plain(claim['correction'] or claim['reason'])}")
     lines += ([] if rejected else ["None among the claims judged here."]) + [""]
-    hardware = _hardware(provenance)
+    hardware = machine(provenance) or "not recorded"
     for id in dict.fromkeys(row["id"] for row in document["claims"] if row["verdict"] != "NOT RUN"):
         claim = register[id]
         lines += [f"## {id} · {_plain(claim['title'])}", ""]
@@ -79,12 +83,6 @@ def _row(row: Mapping[str, Any], hardware: str) -> list[str]:
     if row["command"]:
         lines.append(f"- Command: `{row['command'].replace('`', '')}`")
     return [*lines, f"- Hardware: {_plain(hardware)}", ""]
-
-
-def _hardware(provenance: Mapping[str, Any]) -> str:
-    machine = provenance.get("machine", "")
-    text = ", ".join(str(part) for part in machine.values() if part) if isinstance(machine, Mapping) else str(machine)
-    return ", ".join(part for part in (text, str(provenance.get("device", ""))) if part) or "not recorded"
 
 
 def _tree(value: Mapping[str, Any], depth: int = 0) -> list[str]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.collections import FillBetweenPolyCollection
 from matplotlib.lines import Line2D
 from matplotlib.offsetbox import AnchoredOffsetbox, DrawingArea, HPacker, TextArea
 from matplotlib.patches import Rectangle
@@ -64,7 +64,7 @@ def panels_of(data: FigureData, *, single: Sequence[str] = ()) -> dict[str, list
             raise ValueError(f"figure {data.id!r} has an array called {key!r}, expected 'series/column' or 'panel|series/column'")
         panel, _, series = path.rpartition("|")
         gathered.setdefault(panel, {}).setdefault(series, {})[column] = np.asarray(array)
-    panels = {}
+    panels: dict[str, list[Series]] = {}
     for panel, by_series in gathered.items():
         groups: dict[str, int] = {}
         panels[panel] = []
@@ -113,7 +113,7 @@ def curve_panel(axes: Axes, series: Sequence[Series], *, labels: Mapping[str, st
         many = len(x) > MANY_POINTS
         if margins and prediction is not None and margin is not None:
             low, high = shown(x, prediction - margin), shown(x, prediction + margin)
-            axes.add_collection(FillBetweenPolyCollection("x", x, low, high, color=MUTED, alpha=0.2, linewidth=0, zorder=1.5))
+            axes.fill_between(x, low, high, color=MUTED, alpha=0.2, linewidth=0, zorder=1.5)
         if measured is not None:
             if many:
                 if lower is not None and upper is not None:
@@ -196,11 +196,11 @@ def marks(axes: Axes, labels: Mapping[str, str], *, panel: str = "") -> None:
             )
         else:
             vertical.append((float(value), text))
-    for position, (value, text) in enumerate(sorted(vertical)):
-        axes.axvline(value, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1.8)
+    for position, (place, text) in enumerate(sorted(vertical)):
+        axes.axvline(place, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1.8)
         axes.annotate(
             text,
-            (value, 1.0),
+            (place, 1.0),
             (3, -9 - 11 * (position % 3)),
             xycoords=("data", "axes fraction"),
             textcoords="offset points",
@@ -219,7 +219,7 @@ def direct_labels(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> 
         ends: for each series x and y of its end, its label and its colour.
     """
     figure = axes.get_figure(root=True)
-    points = 72.0 / figure.dpi
+    points = 72.0 / (figure.dpi if figure else 72.0)
     box = axes.get_window_extent()
     wanted = [(float(axes.transData.transform((x, y))[1]) - box.y0) * points for x, y, *_ in ends]
     order = np.argsort(wanted, kind="stable")
@@ -253,11 +253,11 @@ def key_line(axes: Axes, series: Sequence[Series], *, margins: bool = False) -> 
     measured = [one for one in series if "measured" in one.columns]
     if measured:
         many = all(len(one.columns["x"]) > MANY_POINTS for one in measured)
-        with_band = any("lower" in one.columns for one in measured)
-        parts.append(("band" if many else "dot", "measured" + ((", with its band" if many else ", with its interval") if with_band else "")))
+        spread = (", with its band" if many else ", with its interval") if any("lower" in one.columns for one in measured) else ""
+        parts.append(("band" if many else "dot", "measured" + spread))
     if margins:
         parts.append(("margin", "margin"))
-    boxes = []
+    boxes: list[Artist] = []
     for symbol, text in parts:
         area = DrawingArea(16, 8, 0, 0)
         if symbol == "line":
@@ -273,8 +273,9 @@ def key_line(axes: Axes, series: Sequence[Series], *, margins: bool = False) -> 
         boxes += [area, TextArea(text, textprops={"color": MUTED, "fontsize": 8})]
     if boxes:
         packed = HPacker(children=boxes, align="center", pad=0, sep=5)
+        corner, over = (0.0, 1.0), axes.transAxes
         axes.add_artist(
             AnchoredOffsetbox(
-                loc="lower left", child=packed, pad=0.0, borderpad=0.35, frameon=False, bbox_to_anchor=(0.0, 1.0), bbox_transform=axes.transAxes
+                "lower left", child=packed, pad=0.0, borderpad=0.35, frameon=False, bbox_to_anchor=corner, bbox_transform=over
             )
         )

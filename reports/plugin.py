@@ -78,10 +78,10 @@ class AgreementSession:
         """Run the named experiments that the store lacks; a missing data set is noted, not raised."""
         specs = {}
         for name in names:
-            spec = experiment(name, tier=self.tier)
-            if self.seed_salt:
-                spec = replace(spec, seeds=seeds_by_rule(name, len(spec.seeds), salt=self.seed_salt))
             try:
+                spec = experiment(name, tier=self.tier)
+                if self.seed_salt:
+                    spec = replace(spec, seeds=seeds_by_rule(name, len(spec.seeds), salt=self.seed_salt))
                 spec.key()
             except DatasetNotFound as error:
                 self.unavailable[name] = str(error)

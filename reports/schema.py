@@ -120,7 +120,8 @@ def _check(value: Any, rule: Mapping[str, Any], schema: Mapping[str, Any], where
                 yield f"at {where}: {name!r} is missing"
         known = rule.get("properties", {})
         for name, part in value.items():
-            yield from _check(part, known.get(name, rule.get("additionalProperties", {})), schema, name if where == "the top" else f"{where}.{name}")
+            inner = known.get(name, rule.get("additionalProperties", {}))
+            yield from _check(part, inner, schema, name if where == "the top" else f"{where}.{name}")
 
 
 def _is(value: Any, name: str) -> bool:

@@ -13,6 +13,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -21,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.mathtext import MathTextParser
 from matplotlib.text import Text
 
-__all__ = ["BLUE", "CYCLE", "GREEN", "GRID", "INK", "MUTED", "PAPER", "VERMILLION", "color_of", "plain_or_math", "style", "to_png", "to_svg"]
+__all__ = ["CYCLE", "GRID", "INK", "MUTED", "PAPER", "color_of", "plain_or_math", "style", "to_png", "to_svg"]
 
 INK, MUTED, GRID, PAPER = "#1d2129", "#5d6673", "#e2e5ea", "#ffffff"
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072b2", "#d55e00", "#009e73", "#a8578b", "#b87a00", "#3a95cf"
@@ -42,7 +43,7 @@ _MEANING = (
     ("train", GREEN),
 )
 
-_SETTINGS = {
+_SETTINGS: dict[str, Any] = {
     "svg.fonttype": "none",
     "font.family": ["DejaVu Sans"],
     "font.size": 9.0,
@@ -93,7 +94,8 @@ def style(salt: str = "clean-priority") -> Iterator[None]:
     Args:
         salt: text from which the names inside an SVG file are derived; the same salt gives the same names.
     """
-    with mpl.rc_context({**mpl.rcParamsDefault, **_SETTINGS, "svg.hashsalt": salt}), warnings.catch_warnings():
+    settings: dict[Any, Any] = {**mpl.rcParamsDefault, **_SETTINGS, "svg.hashsalt": salt}
+    with mpl.rc_context(settings), warnings.catch_warnings():
         # A class named in a script that the font lacks is drawn as a box in the PNG and correctly in the SVG.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from font", category=UserWarning)
         # Restoring the defaults passes through parameters that matplotlib has renamed.

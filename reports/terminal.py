@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from reports.wording import SIGNS, interval_text, number_text
+from reports.wording import SIGNS, interval_text, number_text, rejected_claims
 
 __all__ = ["COLORS", "print_claim", "print_comparison", "print_register", "print_run"]
 
@@ -56,7 +56,7 @@ def print_run(document: Mapping[str, Any], console: Console) -> None:
         ("effect with interval", {"max_width": 34}),
         ("margin", {"justify": "right", "no_wrap": True}),
     ):
-        table.add_column(name, **options)  # type: ignore[arg-type]
+        table.add_column(name, **options)
     for row in document["claims"]:
         if row["verdict"] == "NOT RUN" and not row["regime"]:
             continue
@@ -87,20 +87,17 @@ def print_run(document: Mapping[str, Any], console: Console) -> None:
 
 def _effect(row: Mapping[str, Any]) -> Text:
     unit = f" {row['unit']}" if row["unit"] else ""
-    return Text.assemble(
-        f"{number_text(row['estimate'])} ", (f"{interval_text(row['interval']) or 'exact'}{unit}", "dim"), f" vs {number_text(row['prediction'])}"
-    )
+    interval = f"{interval_text(row['interval']) or 'exact'}{unit}"
+    return Text.assemble(f"{number_text(row['estimate'])} ", (interval, "dim"), f" vs {number_text(row['prediction'])}")
 
 
 def _print_rejected(document: Mapping[str, Any], console: Console) -> None:
-    register = {claim["id"]: claim for claim in document["register"]}
-    rejected = list(dict.fromkeys(row["id"] for row in document["claims"] if row["verdict"] == "DISAGREES"))
+    rejected = rejected_claims(document)
     if not rejected:
         return
     console.print("\n[bold]Printed statements that the evidence rejects[/bold]")
-    for id in rejected:
-        claim = register[id]
-        console.print(Text.assemble((f"  {id}  ", "bold"), claim["title"], (f"  {', '.join(claim['sources'])}", "dim")))
+    for claim in rejected:
+        console.print(Text.assemble((f"  {claim['id']}  ", "bold"), claim["title"], (f"  {', '.join(claim['sources'])}", "dim")))
         console.print(Text.assemble(("      correct: ", COLORS["AGREES"]), claim["correction"] or claim["reason"]))
 
 
@@ -157,13 +154,18 @@ def print_claim(claim: Mapping[str, Any], console: Console) -> None:
     add("Negative control", claim["control"])
     audit = AUDIT.get(claim["audit"], claim["audit"])
     title = Text.assemble((f" {claim['id']} ", "bold"), f"{claim['title']} ")
-    console.print(Panel(Group(*parts), title=title, title_align="left", subtitle=f" {claim['kind']} · {audit} ", box=box.ROUNDED, padding=(1, 2)))
+    subtitle = f" {claim['kind']} · {audit} "
+    console.print(Panel(Group(*parts), title=title, title_align="left", subtitle=subtitle, box=box.ROUNDED, padding=(1, 2)))
+
+
+def _plain_table(title: str) -> Table:
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", title=title, title_justify="left")
 
 
 def print_comparison(comparison: Mapping[str, Any], console: Console) -> None:
     """Print what differs between two reports, as compare.compare found it."""
     if comparison["verdicts"]:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", title="Verdicts that changed", title_justify="left")
+        table = _plain_table("Verdicts that changed")
         for name in ("claim", "regime", "before", "now"):
             table.add_column(name)
         for change in comparison["verdicts"]:
@@ -171,15 +173,15 @@ def print_comparison(comparison: Mapping[str, Any], console: Console) -> None:
             table.add_row(change["id"], change["regime"], before, now)
         console.print(table)
     if comparison["effects"]:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", title="Effects that moved by more than their intervals", title_justify="left")
+        table = _plain_table("Effects that moved by more than their intervals")
         for name in ("claim", "regime", "check", "before", "now"):
             table.add_column(name)
         for change in comparison["effects"]:
-            sides = [f"{number_text(side['estimate'])} {interval_text(side['interval'])}".strip() for side in (change["before"], change["after"])]
+            sides = (f"{number_text(side['estimate'])} {interval_text(side['interval'])}" for side in (change["before"], change["after"]))
             table.add_row(change["id"], change["regime"], change["check"], *sides)
         console.print(table)
     if comparison["provenance"]:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", title="Provenance that differs", title_justify="left")
+        table = _plain_table("Provenance that differs")
         for name in ("", "before", "now"):
             table.add_column(name, overflow="fold")
         for change in comparison["provenance"]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-__all__ = ["SIGNS", "effect", "interval_text", "number_text", "slug", "typeset"]
+__all__ = ["SIGNS", "effect", "interval_text", "number_text", "rejected_claims", "slug", "typeset"]
 
 SIGNS: Mapping[str, str] = {
     "AGREES": "✓",
@@ -78,8 +78,15 @@ def effect(row: Mapping[str, Any]) -> str:
     return f"{measured}{unit}, predicted {number_text(row['prediction'])}"
 
 
-_ATOM = re.compile(r"(?<![A-Za-z0-9_])(d?(?:[^\W\d_][\u0302\u0304\u0307]?)|[)\]‖′])((?:[_^](?:\((?:[^()]|\([^()]*\))*\)|\{[^{}]*\}|[A-Za-z0-9∞′−+]+))+)")
-_SCRIPT = re.compile(r"([_^])(\((?:[^()]|\([^()]*\))*\)|\{[^{}]*\}|[A-Za-z0-9∞′−+]+)")
+_SCRIPTS = r"(?:[_^](?:\((?:[^()]|\([^()]*\))*\)|\{[^{}]*\}|[A-Za-z0-9∞′−+]+))"
+_ATOM = re.compile(rf"((?<![A-Za-z_])d?[^\W\d_][\u0302\u0304\u0307]?|[)\]‖′])({_SCRIPTS}+)")
+_ONE = re.compile(_SCRIPTS)
+
+
+def rejected_claims(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The claims in the papers' own words that the evidence rejects in some regime, in the register's order."""
+    rejected = {row["id"] for row in document["claims"] if row["verdict"] == "DISAGREES"}
+    return [claim for claim in document["register"] if claim["id"] in rejected and claim["quote"]]
 
 
 def typeset(text: str) -> Markup:
@@ -94,7 +101,8 @@ def typeset(text: str) -> Markup:
 
     def scripts(found: re.Match[str]) -> str:
         out = [str(escape(found[1]))]
-        for kind, body in _SCRIPT.findall(found[2]):
+        for script in _ONE.findall(found[2]):
+            kind, body = script[0], script[1:]
             inner = body[1:-1] if body[0] == "{" or (body[0] == "(" and not re.fullmatch(r"\([A-Za-z0-9]′?\)", body)) else body
             tag = "sub" if kind == "_" else "sup"
             out.append(f"<{tag}>{typeset(inner)}</{tag}>")

@@ -1,7 +1,8 @@
-"""All pairs of rows, panel by panel: inner products by one matrix product per panel, then a function of every entry on threads.
+"""All pairs of rows: inner products by a few large matrix products, then a function of every entry, tile by tile, on threads.
 
-Only the lower half of a symmetric result is computed; the upper half is its mirror image, so that it is symmetric bit for bit. Beside
-the result, the driver holds one panel of float64 products and the temporaries of one tile per thread.
+Only the lower half of a symmetric result is computed; the upper half is its mirror image, so that it is symmetric bit for bit. A float64
+result holds its own inner products until they are overwritten; a float32 result needs one panel of float64 products beside it.
+The two phases are kept apart: a BLAS keeps its threads spinning for tens of milliseconds after each product, in the way of ours.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ __all__ = ["Transform", "pairwise"]
 Float64Array = NDArray[np.float64]
 
 Transform = Callable[[Float64Array, slice, slice], Float64Array]
-"""(inner products [r, c], row slice, column slice) → values [r, c]; may overwrite its first argument."""
+"""(inner products [r, c], row slice, column slice) → new values [r, c]; leaves its first argument as it is."""
 
 # A panel of 512 rows keeps the matrix product efficient; a tile of 128 × 256 doubles (256 KiB) keeps its temporaries in the
 # second-level cache and its NumPy calls long enough for two threads not to wait for each other.
@@ -41,32 +42,47 @@ def pairwise(left: Float64Array, right: Float64Array | None, transform: Transfor
         transform: function of a tile of inner products, given with the rows and columns that it covers.
         dtype: precision of the result; everything is computed in float64 and rounded once.
     """
-    symmetric = right is None
     other = left if right is None else right
-    n, n_other = left.shape[0], other.shape[0]
-    result = np.empty((n, n_other), dtype)
-    panel = np.empty(min(_PANEL_ROWS, n) * n_other)
-
+    n, width = left.shape[0], other.shape[0]
+    result = np.empty((n, width), dtype)
+    if dtype == np.float64:
+        _fill(result, left, other, transform, result.view(np.float64), slice(0, n), symmetric=right is None)
+        return result
+    panel = np.empty((min(_PANEL_ROWS, n), width))
     for start in range(0, n, _PANEL_ROWS):
-        stop = min(start + _PANEL_ROWS, n)
-        width = stop if symmetric else n_other
-        products = panel[: (stop - start) * width].reshape(stop - start, width)
-        np.matmul(left[start:stop], other[:width].T, out=products)
-
-        def fill(tile: _Tile, products: Float64Array = products, start: int = start) -> None:
-            rows, columns = tile
-            block = products[rows.start - start : rows.stop - start, columns]
-            values = transform(block, rows, columns)
-            if symmetric and columns.stop > rows.start:  # the tile meets the diagonal: its lower half decides
-                square = values[:, rows.start - columns.start :]
-                upper = np.triu_indices(square.shape[0], 1, square.shape[1])
-                square[upper] = square.T[upper]
-            result[rows, columns] = values
-            if symmetric:
-                result[columns, rows] = values.T
-
-        run_all(fill, _tiles(start, stop, width, symmetric=symmetric))
+        _fill(result, left, other, transform, panel, slice(start, min(start + _PANEL_ROWS, n)), symmetric=right is None)
     return result
+
+
+def _fill(
+    result: NDArray[np.floating],
+    left: Float64Array,
+    right: Float64Array,
+    transform: Transform,
+    products: Float64Array,
+    span: slice,
+    *,
+    symmetric: bool,
+) -> None:
+    """Fill the rows ``span`` of the result (and the columns, if symmetric); ``products[0]`` is the first of those rows."""
+    tiles: list[_Tile] = []
+    for start in range(span.start, span.stop, _PANEL_ROWS):
+        stop = min(start + _PANEL_ROWS, span.stop)
+        width = stop if symmetric else right.shape[0]
+        np.matmul(left[start:stop], right[:width].T, out=products[start - span.start : stop - span.start, :width])
+        tiles += _tiles(start, stop, width, symmetric=symmetric)
+
+    def fill(tile: _Tile) -> None:
+        rows, columns = tile
+        values = transform(products[rows.start - span.start : rows.stop - span.start, columns], rows, columns)
+        if symmetric and columns.stop > rows.start:  # the square tile on the diagonal: its lower half decides
+            upper = np.triu_indices(values.shape[0], 1)
+            values[upper] = values.T[upper]
+        result[rows, columns] = values
+        if symmetric and columns.start < rows.start:
+            result[columns, rows] = values.T
+
+    run_all(fill, tiles)
 
 
 def _tiles(start: int, stop: int, width: int, *, symmetric: bool) -> list[_Tile]:

@@ -1,12 +1,13 @@
 """Rows prepared for pairwise products, and the angle or the distance of pairs whose inner product has lost it.
 
-An inner product of unit rows carries an absolute error ε of a few units of the last digit; the angle from it, arccos, one of ε/sin θ. For
-pairs where that matters the angle is recovered from the rows themselves: |u − v| = 2 sin(θ/2) next to θ = 0, and next to θ = π the part of one
-row that is orthogonal to the other, by products with their rounding errors, to full relative precision of π − θ.
+An inner product of unit rows carries an absolute error ε of a few units of the last digit, and the angle from it, by arccos, one of
+ε/sin θ. For pairs where that matters the angle is recovered from the rows themselves: |u − v| = 2 sin(θ/2) next to θ = 0, and next to
+θ = π the part of one row that is orthogonal to the other, by products with their rounding errors, to full relative precision of π − θ.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,7 +64,7 @@ def scale_rows(x: NDArray[np.floating], exponent: NDArray[np.int32]) -> Float64A
 
 def product_error(dimension: int) -> float:
     """Typical largest rounding error of the inner product of two unit rows: ½ ulp per addition, adding up like a random walk."""
-    return float(np.finfo(np.float64).eps) * (1.0 + 0.25 * dimension**0.5)
+    return float(np.finfo(np.float64).eps) * (1.0 + 0.25 * math.sqrt(dimension))
 
 
 def parallel_angles(left: Rows, right: Rows, i: Indices, j: Indices) -> Float64Array:

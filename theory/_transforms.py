@@ -60,15 +60,16 @@ class AngleTransform:
         supplements = angles[angles <= 0.6]
         close = profile.relative_slope(angles) * error > _TOLERANCE * np.sin(angles)
         far = profile.relative_slope(np.pi - supplements) * error > _TOLERANCE * np.sin(supplements)
-        return cls(left, right, profile, scale, float(np.cos(angles[close].max(initial=1e-6))), float(-np.cos(supplements[far].max(initial=1e-6))))
+        parallel = float(np.cos(angles[close].max(initial=1e-6)))
+        opposite = -float(np.cos(supplements[far].max(initial=1e-6)))
+        return cls(left, right, profile, scale, parallel, opposite)
 
     def __call__(self, products: Float64Array, rows: slice, columns: slice) -> Float64Array:
         """Return the kernel of one tile."""
-        angle = np.minimum(products, 1.0)
-        np.maximum(angle, -1.0, out=angle)
-        close = np.nonzero(angle > self.parallel) if float(angle.max()) > self.parallel else None
-        far = np.nonzero(angle < self.opposite) if float(angle.min()) < self.opposite else None
-        np.arccos(angle, out=angle)
+        largest, smallest = float(products.max()), float(products.min())
+        close = np.nonzero(products > self.parallel) if largest > self.parallel else None
+        far = np.nonzero(products < self.opposite) if smallest < self.opposite else None
+        angle = np.arccos(products if close is None and far is None else np.clip(products, -1.0, 1.0))
         supplements: Float64Array | None = None
         if close is not None:
             angle[close] = parallel_angles(self.left, self.right, close[0] + rows.start, close[1] + columns.start)
@@ -135,5 +136,3 @@ class DistanceTransform:
         if self.gaussian:
             return 0.25 * largest if 0.5 * error * self.inverse_bandwidth**2 > _TOLERANCE else -1.0
         return float(min(0.25 * largest, (0.5 * error * self.inverse_bandwidth / _TOLERANCE) ** 2))
-
-

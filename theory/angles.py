@@ -1,8 +1,9 @@
 """From the angle between two inputs to the angle between their gradients, for any number of hidden layers (Thm 3.1 [A], Thm 3.1 [B]).
 
-Conventions: θ (``theta``) is the angle θ_d between two inputs, in radians, 0 ≤ θ ≤ π; ``depth`` is the number L of hidden layers of Eq. (2) [B];
-[A]'s "two-layer" networks have depth 1. θ_l is the angle between the l-th hidden layers and θ_h the angle between the gradients ∇h at
-infinite width. Every function broadcasts; a scalar gives a NumPy scalar; float32 in gives float32 out (computed in float64, rounded once).
+Conventions: θ (``theta``) is the angle θ_d between two inputs, in radians, 0 ≤ θ ≤ π; ``depth`` is the number L of hidden layers of
+Eq. (2) [B]; [A]'s "two-layer" networks have depth 1. θ_l is the angle between the l-th hidden layers and θ_h the angle between the
+gradients ∇h, at infinite width. Every function takes arrays of any shape; a scalar gives a NumPy scalar; float32 in gives float32 out
+(computed in float64, rounded once).
 Derivations, error analysis and worked numbers: theory/notes/angles.md.
 """
 
@@ -97,12 +98,12 @@ def hidden_angle(theta: ArrayLike, *, depth: int = 1) -> NDArray[np.floating]:
 
 
 def cos_gradient_angle(theta: ArrayLike, *, depth: int = 1, activation: str = "relu") -> NDArray[np.floating]:
-    """cos θ_h, to a few units of the last digit of 1; see `one_minus_cos_gradient_angle` for small angles.
+    """Cosine of θ_h, to a few units of the last digit of 1; see `one_minus_cos_gradient_angle` for small angles.
 
     >>> round(float(cos_gradient_angle(np.pi / 2)), 6)  # 1/(2π)
     0.159155
     """
-    return 1.0 - one_minus_cos_gradient_angle(theta, depth=depth, activation=activation)  # type: ignore[return-value]
+    return 1.0 - one_minus_cos_gradient_angle(theta, depth=depth, activation=activation)
 
 
 def one_minus_cos_gradient_angle(theta: ArrayLike, *, depth: int = 1, activation: str = "relu") -> NDArray[np.floating]:
@@ -121,7 +122,7 @@ def one_minus_cos_gradient_angle(theta: ArrayLike, *, depth: int = 1, activation
 
 
 def cos_gradient_angle_derivative(theta: ArrayLike, *, depth: int = 1) -> NDArray[np.floating]:
-    """d cos θ_h/dθ (ReLU); at depth 1, −cos θ/(2π) − (1 − θ/π) sin θ.
+    """Derivative d cos θ_h/dθ (ReLU); at depth 1, −cos θ/(2π) − (1 − θ/π) sin θ.
 
     Negative up to `turning_point`, positive beyond. At θ = 0 it is −L/(2π).
 
@@ -146,7 +147,7 @@ def gradient_angle_derivative(theta: ArrayLike, *, depth: int = 1, activation: s
     Source: Eq. (27) [A] (G3).
 
     >>> round(float(gradient_angle_derivative(1.0)), 6)
-    0.713079
+    0.762801
     """
     angle, depth = _checked(theta, depth)
     if check_choice(activation, "activation", ACTIVATIONS) == "linear":
@@ -197,7 +198,7 @@ def turning_point(depth: int = 1) -> float:
     Monotonicity of θ_h in θ (Cor 3.2 [A]) holds up to this angle and fails beyond it (G4).
 
     >>> [round(float(np.degrees(turning_point(depth))), 1) for depth in (1, 2, 3)]
-    [142.6, 148.2, 152.7]
+    [142.6, 148.3, 152.7]
     """
     depth = check_integer(depth, "depth")
     return _root(lambda theta: gradient_gap_slope(theta, depth), 0.5 * math.pi, math.pi)
@@ -213,7 +214,9 @@ def max_gradient_angle(depth: int = 1) -> float:
 
 
 def orthogonal_angle() -> float:
-    """Input angle above which gradients make an obtuse angle at depth 1: θ_h ≤ 90° iff θ ≤ 113.22° (tan φ = 2φ, φ = π − θ); depths ≥ 2 have none.
+    """Input angle above which gradients make an obtuse angle at depth 1: θ_h ≤ 90° iff θ ≤ 113.22° (G4).
+
+    It solves tan φ = 2φ for φ = π − θ. At depth ≥ 2 gradients never make an obtuse angle.
 
     >>> round(float(np.degrees(orthogonal_angle())), 2)
     113.22
@@ -266,7 +269,7 @@ def kappa0(theta: ArrayLike) -> NDArray[np.floating]:
     >>> float(kappa0(np.pi / 2))
     0.5
     """
-    return blockwise(lambda block: supplement(block) * (1.0 / np.pi), check_angle(theta, "theta"))
+    return blockwise(lambda block: supplement(block) / np.pi, check_angle(theta, "theta"))
 
 
 def kappa1(theta: ArrayLike) -> NDArray[np.floating]:
@@ -278,7 +281,7 @@ def kappa1(theta: ArrayLike) -> NDArray[np.floating]:
 
     def value(block: Float64Array) -> Float64Array:
         angle = supplement(block)
-        return angle**3 * sine_minus(angle) * (1.0 / np.pi)
+        return angle**3 * sine_minus(angle) / np.pi
 
     return blockwise(value, check_angle(theta, "theta"))
 

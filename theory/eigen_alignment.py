@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory._validation import as_real_array, check_choice, check_integer, check_kernel, check_noise_level
-from theory.initialization import binary_signs
+from theory._validation import as_real_array, check_choice, check_kernel, check_noise_level
+from theory.initialization_multiclass import initial_residuals
 from theory.segments import Segments, segment_geometry
 from theory.stopping_rules import noise_loss_rises
 
@@ -31,22 +31,26 @@ __all__ = [
 ]
 
 FloatArray = NDArray[np.float64]
-_RATE = {"logistic": 0.25, "squared": 1.0}  # second derivative of the loss at h = 0: modes relax at this times λ/n
+_LOSSES = ("logistic", "softmax", "squared")
 
 
 @dataclass(frozen=True, eq=False)
 class EigenAlignment:
     """Energy of the true labels and of the flips in each eigenspace of the kernel; eigenvalues in falling order, energies sum to 1.
 
+    Labels are centred one-hot rows ŷ − 1/C; for C = 2 the energies are those of signs ±1, truth ŝ and flips e = s − ŝ.
+
     Attributes:
         n: number of samples.
+        n_classes: C.
         eigenvalues: ``[k]`` distinct eigenvalues λ.
         dimensions: ``[k]`` dimensions of the eigenspaces.
-        truth_energy: ``[k]`` ‖P ŝ‖²/‖ŝ‖² of the true labels ŝ = ±1.
-        flip_energy: ``[k]`` ‖P e‖²/‖e‖² of the flips e = s − ŝ (±2 on noisy samples, else 0); zeros without noise.
+        truth_energy: ``[k]`` ‖P ŷ‖²/‖ŷ‖² of the true labels.
+        flip_energy: ``[k]`` ‖P e‖²/‖e‖² of the flips e = y − ŷ (observed minus true labels); zeros without noise.
     """
 
     n: int
+    n_classes: int
     eigenvalues: FloatArray
     dimensions: NDArray[np.int64]
     truth_energy: FloatArray
@@ -74,17 +78,18 @@ class RivalAccounts:
     gradient_predicts: bool
 
 
-def eigen_alignment(kernel: ArrayLike, truth: ArrayLike, observed: ArrayLike, *, rtol: float = 1e-9) -> EigenAlignment:
+def eigen_alignment(kernel: ArrayLike, truth: ArrayLike, observed: ArrayLike, *, n_classes: int = 2, rtol: float = 1e-9) -> EigenAlignment:
     """Return the energies of the true labels and of the flips per eigenspace.
 
     Args:
         kernel: ``[n, n]`` positive semi-definite.
-        truth: ``[n]`` true labels 0/1.
-        observed: ``[n]`` observed labels 0/1.
+        truth: ``[n]`` true labels 0 … C−1.
+        observed: ``[n]`` observed labels 0 … C−1.
+        n_classes: C ≥ 2.
         rtol: neighbouring eigenvalues that differ by at most rtol · λ_max are one eigenspace.
 
     Raises:
-        ValueError: for labels other than 0 and 1, shapes that do not fit, or a kernel that is not positive semi-definite.
+        ValueError: for labels that are no classes, shapes that do not fit, or a kernel that is not positive semi-definite.
 
     Source:
         R1; notes/early_stopping.md §6.
@@ -95,8 +100,11 @@ def eigen_alignment(kernel: ArrayLike, truth: ArrayLike, observed: ArrayLike, *,
     """
     k = check_kernel(kernel).astype(np.float64, copy=False)
     n = k.shape[0]
-    true_signs = binary_signs(truth, n, "truth")
-    flips = binary_signs(observed, n, "observed") - true_signs
+    segments = Segments.from_labels(truth, observed, n_classes)
+    if segments.n != n:
+        raise ValueError(f"truth must have shape [{n}] to match the kernel, got [{segments.n}]")
+    centred = -initial_residuals(segments.truth, n_classes=n_classes)
+    flips = -initial_residuals(segments.observed, n_classes=n_classes) - centred
     values, vectors = np.linalg.eigh((k + k.T) / 2)
     values, vectors = values[::-1], vectors[:, ::-1]
     if values[0] <= 0 or values[-1] < -1e-8 * values[0]:
@@ -104,21 +112,24 @@ def eigen_alignment(kernel: ArrayLike, truth: ArrayLike, observed: ArrayLike, *,
     values = np.maximum(values, 0.0)
     starts = np.flatnonzero(np.concatenate(([True], values[:-1] - values[1:] > rtol * values[0])))
     dimensions = np.diff(np.append(starts, n))
-    noise = float(flips @ flips)
+    noise = float(np.sum(flips**2))
+    truth_energy = np.sum((vectors.T @ centred) ** 2, axis=1) / np.sum(centred**2)
+    flip_energy = np.sum((vectors.T @ flips) ** 2, axis=1) / noise if noise > 0 else np.zeros(n)
     return EigenAlignment(
         n=n,
+        n_classes=n_classes,
         eigenvalues=np.add.reduceat(values, starts) / dimensions,
         dimensions=dimensions.astype(np.int64),
-        truth_energy=np.add.reduceat((vectors.T @ true_signs) ** 2, starts) / n,
-        flip_energy=np.add.reduceat((vectors.T @ flips) ** 2, starts) / noise if noise > 0 else np.zeros(starts.size),
+        truth_energy=np.add.reduceat(truth_energy, starts),
+        flip_energy=np.add.reduceat(flip_energy, starts),
     )
 
 
 def expected_flip_energy(alignment: EigenAlignment, noise_level: float) -> FloatArray:
-    """Return the flips' energy per eigenspace in expectation over independent flips, δ · truth_energy + (1 − δ) · dimension/n.
+    """Return the flips' energy per eigenspace over independent flips, ε · truth_energy + (1 − ε) · dimension/n with ε = δC/(2(C−1)).
 
-    Flips are not isotropic: E e = −2δ ŝ, so a fraction δ of their energy lies where the truth lies, with the opposite sign. (Ratio of
-    expectations of ‖Pe‖² and ‖e‖².)
+    Flips are not isotropic: E e = −δC/(C−1) (ŷ − 1/C), so a fraction ε of their energy (δ for C = 2) lies where the truth lies, with the
+    opposite sign. The result is the ratio of the expectations of ‖Pe‖² and ‖e‖².
 
     Args:
         alignment: the energies of the truth.
@@ -135,18 +146,18 @@ def expected_flip_energy(alignment: EigenAlignment, noise_level: float) -> Float
         >>> expected_flip_energy(alignment, 0.25).round(4).tolist()
         [0.4375, 0.5625]
     """
-    delta = check_noise_level(noise_level)
-    return np.asarray(delta * alignment.truth_energy + (1 - delta) * alignment.dimensions / alignment.n)
+    along = check_noise_level(noise_level) * alignment.n_classes / (2 * (alignment.n_classes - 1))
+    return np.asarray(along * alignment.truth_energy + (1 - along) * alignment.dimensions / alignment.n)
 
 
-def learned_fraction(alignment: EigenAlignment, times: ArrayLike, *, vector: str = "truth", loss: str = "logistic") -> FloatArray:
+def learned_fraction(alignment: EigenAlignment, times: ArrayLike, *, vector: str = "truth", loss: str = "squared") -> FloatArray:
     """Return Σ_k energy_k (1 − e^{−cλ_k t/n}), the fraction of a label vector that linearised gradient flow reproduces.
 
     Args:
         alignment: energies per eigenspace.
         times: η · step ≥ 0, any shape.
         vector: "truth" or "flips".
-        loss: "logistic" (c = ¼, linearised at h = 0) or "squared" (c = 1, exact).
+        loss: "logistic" (C = 2, one logit: c = ¼, linearised at h = 0), "softmax" (c = 1/C, linearised) or "squared" (c = 1, exact).
 
     Raises:
         ValueError: for negative times or unknown choices.
@@ -163,11 +174,11 @@ def learned_fraction(alignment: EigenAlignment, times: ArrayLike, *, vector: str
     if (t < 0).any():
         raise ValueError(f"times must not be negative, got {t[t < 0].flat[0]}")
     energy = _energy(alignment, vector)
-    rates = _RATE[check_choice(loss, "loss", tuple(_RATE))] * alignment.eigenvalues / alignment.n
+    rates = _rates(alignment, loss)
     return np.asarray(-np.expm1(-t[..., None] * rates) @ energy)
 
 
-def learning_time(alignment: EigenAlignment, *, fraction: float = 0.5, vector: str = "truth", loss: str = "logistic") -> float:
+def learning_time(alignment: EigenAlignment, *, fraction: float = 0.5, vector: str = "truth", loss: str = "squared") -> float:
     """Return the time η·step at which `learned_fraction` reaches a fraction, to relative 1e-12.
 
     Returns:
@@ -187,7 +198,7 @@ def learning_time(alignment: EigenAlignment, *, fraction: float = 0.5, vector: s
     if not 0 < float(as_real_array(fraction, "fraction")) < 1:
         raise ValueError(f"fraction must lie in (0, 1), got {fraction}")
     energy = _energy(alignment, vector)
-    rates = _RATE[check_choice(loss, "loss", tuple(_RATE))] * alignment.eigenvalues / alignment.n
+    rates = _rates(alignment, loss)
     if energy[rates > 0].sum() <= fraction:
         return math.inf
     low = 0.0
@@ -206,19 +217,21 @@ def learning_time(alignment: EigenAlignment, *, fraction: float = 0.5, vector: s
 
 
 def rival_accounts(
-    kernel: ArrayLike, truth: ArrayLike, observed: ArrayLike, *, fraction: float = 0.5, loss: str = "logistic"
+    kernel: ArrayLike, truth: ArrayLike, observed: ArrayLike, *, n_classes: int = 2, fraction: float = 0.5, loss: str = "squared"
 ) -> RivalAccounts:
-    """Return what the eigen account and the gradient account predict at f ≡ ½ for the same kernel and labels.
+    """Return what the eigen account and the gradient account predict at f ≡ 1/C for the same kernel and labels.
 
-    Where they differ: (i) truth aligned with the top eigenvectors but few samples per class (X8): truth is learnt faster, yet the noisy loss
-    falls from the start. (ii) K ∝ I: neither predicts priority. (iii) δ > ½: the flips carry most of the truth's direction, a > 1.
+    Where they differ: (i) truth aligned with the top eigenvectors but few samples per class (X8): truth is learnt faster, yet the noisy
+    loss falls from the start. (ii) δ > (C−1)/C on clusters: the truth is the faster vector still, but it is learnt with the wrong sign.
+    For K ∝ I neither predicts priority.
 
     Args:
         kernel: ``[n, n]`` positive semi-definite.
-        truth: ``[n]`` true labels 0/1.
-        observed: ``[n]`` observed labels 0/1, at least one clean and one noisy.
+        truth: ``[n]`` true labels 0 … C−1.
+        observed: ``[n]`` observed labels 0 … C−1, at least one clean and one noisy.
+        n_classes: C ≥ 2.
         fraction: fraction of a label vector that counts as learnt.
-        loss: "logistic" or "squared"; it scales both times alike.
+        loss: "logistic", "softmax" or "squared"; it scales both times alike.
 
     Raises:
         ValueError: for labels without clean or without noisy samples, shapes that do not fit, or values out of range.
@@ -231,13 +244,12 @@ def rival_accounts(
         >>> accounts.eigen_predicts, accounts.gradient_predicts
         (True, True)
     """
-    alignment = eigen_alignment(kernel, truth, observed)
-    signs = binary_signs(observed, alignment.n, "observed")
-    segments = Segments.from_labels(truth, observed)
+    alignment = eigen_alignment(kernel, truth, observed, n_classes=n_classes)
+    segments = Segments.from_labels(truth, observed, n_classes)
     n_noise = int(segments.noise().sum())
     if not 0 < n_noise < alignment.n:
-        raise ValueError(f"observed must hold clean and noisy samples, got {n_noise} noisy of {check_integer(alignment.n, 'n')}")
-    geometry = segment_geometry(kernel, -signs / 2, segments)
+        raise ValueError(f"observed must hold clean and noisy samples, got {n_noise} noisy of {alignment.n}")
+    geometry = segment_geometry(kernel, initial_residuals(segments.observed, n_classes=n_classes), segments)
     truth_time = learning_time(alignment, fraction=fraction, vector="truth", loss=loss)
     flip_time = learning_time(alignment, fraction=fraction, vector="flips", loss=loss)
     a, rho = float(geometry.pooled_alpha), float(geometry.pooled_rho)
@@ -249,6 +261,14 @@ def rival_accounts(
         pooled_rho=rho,
         gradient_predicts=bool(noise_loss_rises(a, rho)),
     )
+
+
+def _rates(alignment: EigenAlignment, loss: str) -> FloatArray:
+    check_choice(loss, "loss", _LOSSES)
+    if loss == "logistic" and alignment.n_classes != 2:
+        raise ValueError(f"loss 'logistic' is for 2 classes, got n_classes = {alignment.n_classes}; use 'softmax'")
+    curvature = {"logistic": 0.25, "softmax": 1 / alignment.n_classes, "squared": 1.0}[loss]
+    return np.asarray(curvature * alignment.eigenvalues / alignment.n)
 
 
 def _energy(alignment: EigenAlignment, vector: str) -> NDArray[np.floating[Any]]:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
+from theory._arc_cosine import layers
 from theory._validation import as_real_array, check_angle, check_integer, check_noise_level, check_positive
-from theory.angles import one_minus_cos_gradient_angle
 
 __all__ = ["critical_depth", "largest_noise_for_clean_priority", "noisy_sample_drift", "samples_for_clean_priority"]
 
@@ -150,12 +152,16 @@ def critical_depth(
     """
     m = check_integer(samples_per_class, "samples_per_class")
     beta, classes = _beta(noise_level, n_classes)
-    angles = [float(_one_angle(within_angle, "within_angle")), float(_one_angle(between_angle, "between_angle"))]
+    angles = np.array([_one_angle(within_angle, "within_angle"), _one_angle(between_angle, "between_angle")])
+    recursion = layers(angles, check_integer(max_depth, "max_depth"))
+    previous, half_sine, _ = next(recursion)
+    gap = 2 * half_sine**2  # (L+1)(1 − cos θ_h), layer by layer as in theory._arc_cosine.gradient_gap
     found = 0
-    for depth in range(1, check_integer(max_depth, "max_depth") + 1):
-        gaps = one_minus_cos_gradient_angle(angles, depth=depth)
-        holds = m > _threshold(beta, classes, 1.0, 1.0 - float(gaps[0]), float(gaps[1] - gaps[0]))
-        if holds:
+    for depth, (angle, half_sine, _) in enumerate(recursion, start=1):
+        gap = 2 * half_sine**2 + depth * previous / np.pi + (1 - previous / np.pi) * gap
+        previous = angle
+        within_gap, between_gap = (float(g) / (depth + 1) for g in gap)
+        if m > _threshold(beta, classes, 1.0, 1.0 - within_gap, between_gap - within_gap):
             found = depth
         elif found:
             break

@@ -261,12 +261,12 @@ def _tail(
     """Probability beyond ``values`` on the side of the singularity ``near`` (positive: upper tail; negative: lower tail)."""
     side = 1.0 if near > 0 else -1.0
     # Saddle point κ'(s) = value by bisection in t, s = near·e^t/(1 + e^t) (or ±e^t when there is no singularity on this side).
-    low, high = np.full_like(values, -60.0), np.full_like(values, 300.0 if math.isinf(near) else 60.0)
+    low, high = np.full_like(values, -690.0), np.full_like(values, 690.0 if math.isinf(near) else 34.0)
 
     def point(t: NDArray[np.float64]) -> NDArray[np.float64]:
         return side * np.exp(t) if math.isinf(near) else near / (1 + np.exp(-t))
 
-    for _ in range(60):
+    for _ in range(64):
         middle = (low + high) / 2
         slope = np.sum(dof * lam / (1 - 2 * lam * point(middle)[:, None]), axis=1)
         beyond = side * (slope - values) > 0
@@ -275,9 +275,8 @@ def _tail(
     # The integrand has a pole at 0: stay a standard deviation away, and no nearer to the singularity than half way for its sake.
     floor = min(1 / deviation, abs(near) / 2)
     s0 = side * np.maximum(side * s0, floor)
-    curvature = np.sum(2 * dof * lam**2 / (1 - 2 * lam * s0[:, None]) ** 2, axis=1)
     size = np.minimum(np.abs(near - s0), np.abs(s0 - far))
-    spread = size * np.sqrt(curvature)
+    spread = np.sqrt(np.sum(2 * dof * (lam * (size / (1 - 2 * lam * s0[:, None]).T).T) ** 2, axis=1))  # size · √κ''(s0)
     step = np.minimum(np.minimum(0.1, 0.08 / spread), 0.15 * np.abs(s0) / size)
     bend = 0.5 * np.where(values >= 0, 1.0, -1.0)
     reference = -0.5 * np.sum(dof * np.log1p(-2 * lam * s0[:, None]), axis=1) - s0 * values

@@ -1,10 +1,10 @@
-"""Kernel matrices at infinite width: the tangent kernel and the output covariance of Eq. (2) [B], and of Eq. (6), (7) [A]; two classical kernels.
+"""Kernel matrices: the tangent kernel and the output covariance of Eq. (2) [B] and Eq. (6), (7) [A] at infinite width; two classical ones.
 
 Inputs are rows ``[n, d]``; ``z=None`` means all pairs of ``x``, and the result is then symmetric bit for bit. Rows may have any norm
-from 1e-150 to 1e150. Accuracy: 1e-13 relative to the exact kernel of the given floating-point rows, for parallel, opposite, nearly parallel and
-nearly opposite rows too (where an inner product loses the angle, it is recovered from the rows themselves). The tangent kernel of
-depth 1 changes sign at 113.22°; next to that angle the bound is relative to |x||z|. float32 in gives float32 out: computed in float64,
-rounded once (half an ulp of float32). Derivations and measurements: theory/notes/kernels.md.
+from 1e-150 to 1e150. Accuracy: 1e-13 relative to the exact kernel of the given floating-point rows, also for parallel, opposite, nearly
+parallel and nearly opposite rows (where an inner product loses the angle, it is recovered from the rows themselves). The tangent kernel
+of depth 1 changes sign at 113.22°, the linear kernels at 90°: next to those angles the bound is relative to |x||z|. float32 in gives
+float32 out: computed in float64, rounded once (half an ulp of float32). Derivations and measurements: theory/notes/kernels.md.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ def ntk(
 
     Source: Eq. (2) [B], Eq. (6), (7), (16) [A] (S4, G1, G2, G4).
 
-    >>> ntk([[1.0, 0.0], [0.0, 2.0]]).round(6)  # off the diagonal 2·|x||z|/(2π)
-    array([[2.      , 0.63662 ],
-           [0.63662 , 8.      ]])
+    >>> ntk([[1.0, 0.0], [0.0, 2.0]]).round(4)  # off the diagonal 2·|x||z|/(2π)
+    array([[2.    , 0.6366],
+           [0.6366, 8.    ]])
     """
     depth, factor = _network(depth, activation, convention)
     if activation == "linear":
@@ -85,9 +85,9 @@ def nngp(
 
     Source: Eq. (2) [B], Eq. (6), (7) [A] (S6, G4).
 
-    >>> nngp([[1.0, 0.0], [0.0, 2.0]]).round(6)  # off the diagonal |x||z|/π
-    array([[1.      , 0.63662 ],
-           [0.63662 , 4.      ]])
+    >>> nngp([[1.0, 0.0], [0.0, 2.0]]).round(4)  # off the diagonal |x||z|/π
+    array([[1.    , 0.6366],
+           [0.6366, 4.    ]])
     """
     depth, factor = _network(depth, activation, convention)
     if activation == "linear":

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from theory._validation import as_real_array, check_integer, check_noise_level, check_positive
 from theory.alpha import initial_alpha
-from theory.losses import sigmoid
+from theory.losses import _sigmoid
 
 __all__ = [
     "EquicorrelatedRun",
@@ -140,7 +140,7 @@ def equicorrelated_flow(times: ArrayLike, *, coupling: float, noise_level: float
         return _equicorrelated_slope(z, q, delta)
 
     def jacobian(_: float, z: NDArray[np.float64]) -> NDArray[np.float64]:
-        d = sigmoid(z) * sigmoid(-z)
+        d = _sigmoid(z) * _sigmoid(-z)
         shared = -q * np.array([(1 - delta) * d[0], delta * d[1]])
         return np.asarray(np.stack([shared, shared]) - np.diag(d))
 
@@ -244,8 +244,8 @@ def two_cluster_alpha(
     for step in range(result.shape[0]):
         if step:
             # Mean residual of a cluster: f − (1−δ_1) in class 1, f − δ_0 in class 0; written with 1−f_true to stay accurate.
-            missing = sigmoid(-sign * h)
-            residual = -sign * ((1 - delta) * missing - delta * sigmoid(sign * h))
+            missing = _sigmoid(-sign * h)
+            residual = -sign * ((1 - delta) * missing - delta * _sigmoid(sign * h))
             h = h - rate * (k @ (n * residual))
         result[step] = odds * np.exp(sign * h)
     return result
@@ -310,13 +310,13 @@ def cosine_from_alpha_gap(alpha: ArrayLike, *, within: float, between: float) ->
 
 
 def _equicorrelated_slope(z: NDArray[np.float64], q: float, delta: float) -> NDArray[np.float64]:
-    missing, fitted = sigmoid(-z[0]), sigmoid(z[1])
+    missing, fitted = _sigmoid(-z[0]), _sigmoid(z[1])
     shared = q * ((1 - delta) * missing - delta * fitted)
     return np.array([missing + shared, -fitted + shared], dtype=np.float64)
 
 
 def _equicorrelated_run(times: FloatArray, z: NDArray[np.float64], delta: float) -> EquicorrelatedRun:
-    alpha = delta * sigmoid(z[:, 1]) / ((1 - delta) * sigmoid(-z[:, 0]))
+    alpha = delta * _sigmoid(z[:, 1]) / ((1 - delta) * _sigmoid(-z[:, 0]))
     return EquicorrelatedRun(times, z[:, 0], z[:, 1], alpha)
 
 

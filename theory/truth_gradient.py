@@ -30,7 +30,8 @@ FloatArray = NDArray[np.floating[Any]]
 class TruthGeometry:
     """How the gradients of D relate to those of the relabelled set D̂. Leading axes (times, seeds) are allowed.
 
-    A value is NaN where its denominator vanishes: a class without samples, or a noise-free gradient of zero.
+    A value is NaN where its denominator vanishes: a class without samples, or a noise-free gradient of zero. G = G_c + G_n is small beside its
+    parts when α is near 1, and inner products lose digits with the square: cosine_with_truth has an error of about ε/(1−α)².
 
     Attributes:
         gram: ``[..., 3C, 3C]`` inner products of (clean^(0) …, noise^(0) …, relabelled^(0) …).
@@ -75,9 +76,9 @@ class TruthGeometry:
             g,
             _root(truth_square),
             _divide(_root(clean_square), _root(truth_square)),
-            _divide(_divide(_form(by_class, clean, truth), _root(truth_square)), _root(clean_square)),
+            _cosine(_form(by_class, clean, truth), clean_square, truth_square),
             _divide(across, full_truth),
-            _divide(_divide(across, _root(full_truth)), _root(full_observed)),
+            _cosine(across, full_truth, full_observed),
         )
 
 
@@ -191,6 +192,10 @@ def _form(gram: FloatArray, left: NDArray[np.int64], right: NDArray[np.int64]) -
 
 def _root(square: FloatArray) -> FloatArray:
     return np.asarray(np.sqrt(np.maximum(square, 0)))
+
+
+def _cosine(product: FloatArray, one: FloatArray, two: FloatArray) -> FloatArray:
+    return np.clip(_divide(_divide(product, _root(one)), _root(two)), -1, 1)
 
 
 def _divide(numerator: FloatArray, denominator: FloatArray) -> FloatArray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -9,10 +11,9 @@ from numpy.typing import NDArray
 from empirical.inference import exact, mean_interval
 from reports.agreement import Range
 from reports.evidence import Agreement
-from tests.support.problems import symmetric_fixture
+from tests.support.cases import Case, symmetric_locations
 from tests.support.regimes import FIXED_KERNEL, TRAINED, Regime, regimes
 from theory.dynamics import gradient_descent
-from theory.kernels import ntk
 from theory.segments import Segments
 from theory.step_size import max_learning_rate
 
@@ -38,13 +39,12 @@ def distances(kernel: Array, logits: Array, segments: Segments) -> tuple[Array, 
     return size, alpha
 
 
-def run(inputs: Array, observed: NDArray[np.int64], truth: NDArray[np.int64], *, steps: int = 200) -> tuple[Array, Array, Array]:
-    """Distances, α and times of one run from f = ½ at a quarter of the largest stable rate."""
-    kernel = ntk(inputs)
-    path = gradient_descent(
-        kernel, observed.astype(float), learning_rate=0.25 * max_learning_rate(kernel), steps=steps, record=range(steps + 1)
-    )
-    return *distances(kernel, np.asarray(path.logits), Segments.from_labels(truth, observed)), np.asarray(path.times)
+def run(case: Case, *, members: NDArray[np.intp] | None = None, steps: int = 200) -> tuple[Array, Array]:
+    """Distances and α along a run from f = ½ at a quarter of the largest stable rate, on all samples or on some."""
+    some = np.arange(case.n) if members is None else members
+    kernel, truth, observed = case.kernel[np.ix_(some, some)], case.truth[some], case.observed[some]
+    path = gradient_descent(kernel, observed, learning_rate=0.25 * max_learning_rate(kernel), steps=steps, record=range(steps + 1))
+    return distances(kernel, np.asarray(path.logits), Segments.from_labels(truth, observed))
 
 
 @pytest.mark.claim(
@@ -52,24 +52,20 @@ def run(inputs: Array, observed: NDArray[np.int64], truth: NDArray[np.int64], *,
 )
 @pytest.mark.regime("fixed kernel", "symmetric rings")
 def test_exact_on_symmetric_data(agreement: Agreement) -> None:
-    inputs, truth, observed = symmetric_fixture(0.3)
-    distance, alpha, _ = run(inputs, observed, truth)
+    case = symmetric_locations()
+    distance, alpha = run(case)
     # ‖rest‖² is a sum of n² products of relative rounding n·eps, taken out of a square root; 200 steps add their own roundings.
-    margin = {"rounding": np.sqrt(len(truth) * EPS)}
-    agreement.check(
-        "largest ‖g_noise + αg_clean‖/‖g_noise‖ over 200 steps, both classes", prediction=0, estimate=exact(distance.max()), margin=margin
-    )
-    agreement.check("largest difference of the two classes' α", prediction=0, estimate=exact(np.ptp(alpha, axis=1).max()), margin=margin)
-    agreement.check("α_t stays in (0, 1)", prediction=Range(lower=0, upper=1), estimate=exact(alpha.max()), margin={"none": 0.0})
+    margin = {"rounding": np.sqrt(case.n * EPS)}
+    agreement.check("largest ‖g_noise + αg_clean‖/‖g_noise‖, 200 steps", prediction=0, estimate=exact(distance.max()), margin=margin)
+    agreement.check("largest difference of the classes' α", prediction=0, estimate=exact(np.ptp(alpha, axis=1).max()), margin=margin)
+    agreement.check("α_t stays in (0, 1)", prediction=Range(lower=0, upper=1), estimate=exact(alpha.max()), margin=margin)
 
-    uneven = observed.copy()
-    uneven[:10] = truth[:10]  # one location without noise
-    agreement.control("noise fraction 0 at one location", prediction=0, estimate=exact(run(inputs, uneven, truth)[0].max()), margin=margin)
-    kept = np.r_[np.arange(80), 80 + np.arange(20)]  # 80 samples of one class, 20 of the other
+    uneven = replace(case, observed=np.r_[case.truth[:10], case.observed[10:]])  # one location without noise
+    agreement.control("noise fraction 0 at one location", prediction=0, estimate=exact(run(uneven)[0].max()), margin=margin)
     agreement.control(
-        "an 80/20 imbalance: difference of the two classes' α",
+        "80 samples of one class, 20 of the other: difference of the classes' α",
         prediction=0,
-        estimate=exact(np.ptp(run(inputs[kept], observed[kept], truth[kept])[1], axis=1).max()),
+        estimate=exact(np.ptp(run(case, members=np.arange(100))[1], axis=1).max()),
         margin=margin,
     )
 
@@ -80,11 +76,11 @@ def test_monitor_on_data(agreement: Agreement, regime: Regime) -> None:
     """sin∠(g_noise^(c), −g_clean^(c)) is never 0; and being close to it does not tell the early stage from the late one."""
     history = regime.history(agreement)
     sine = np.sqrt(np.maximum(1 - history.rho**2, 0))
-    # ρ comes from single-precision sums in trained networks; 1 − ρ² carries twice its rounding (n·eps of float32 at most).
-    margin = {"rounding": float(np.sqrt(2 * history.n * np.finfo(np.float32).eps))}
+    # 1 − ρ² carries twice the rounding of ρ.
+    margin = {"rounding": float(np.sqrt(2 * history.resolution))}
     smallest = mean_interval(sine.min(axis=(1, 2)), error_rate=agreement.error_rate)
     agreement.hypothesis("smallest sin∠(g_noise, −g_clean) over time and classes", prediction=0, estimate=smallest, margin=margin)
-    late = ~history.early
+    late = history.late
     if late.any():
         difference = history.rho.min(axis=2)
         agreement.note(

@@ -78,7 +78,7 @@ def test_flip_of_a_label_reverses_the_gradient(agreement: Agreement) -> None:
 
 
 def random_task(rng: np.random.Generator) -> tuple[FullyConnected, Tensor, Tensor]:
-    """A random network in float64 with `SAMPLES` inputs, whose logits are at most 10 (beyond, 1 − f loses its digits), and random labels."""
+    """Random network in float64, `SAMPLES` inputs, logits of size up to 10 (beyond, 1 − f loses its digits) and random labels."""
     convention, activation = ARCHITECTURES[rng.integers(len(ARCHITECTURES))]
     depth, seed = int(rng.choice(DEPTHS)), int(rng.integers(2**62))
     network = FullyConnected(N_INPUTS, WIDTH, depth, activation=activation, convention=convention, seed=seed, dtype=torch.float64)

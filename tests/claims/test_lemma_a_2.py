@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from empirical.inference import Estimate, exact, proportion
 from reports.agreement import Range
 from reports.evidence import Agreement
-from tests.support.estimates import at_once, mean_design, means, relative_variances, variance_design
+from tests.support.estimates import joined, mean_design, means, relative_variances, variance_design
 from theory.finite_width_laws import (
     gram_chebyshev_bound,
     gram_deviation_probability,
@@ -108,14 +108,9 @@ def frequencies(
 
     The margin is two half-widths at the exact probability, by Hoeffding: at most √(ln(2k/error_rate)/(2n)) each.
     """
-    found = []
-    for m, epsilon, kind in cases:
-        values = np.abs(entries[m, kind])
-        found.append(proportion(int((values >= epsilon).sum()), len(values), error_rate=error_rate / len(cases)))
-    value, lower, upper = (np.array([getattr(one, end) for one in found]) for end in ("value", "lower", "upper"))
-    n = found[0].n_seeds
-    joint = Estimate(value=value, lower=lower, upper=upper, confidence=found[0].confidence, n_seeds=n, method=found[0].method)
-    return at_once(joint), np.full(len(cases), 2 * np.sqrt(np.log(2 * len(cases) / error_rate) / (2 * n)))
+    n, k = len(next(iter(entries.values()))), len(cases)
+    found = [proportion(int((np.abs(entries[m, kind]) >= epsilon).sum()), n, error_rate=error_rate / k) for m, epsilon, kind in cases]
+    return joined(found), np.full(k, 2 * np.sqrt(np.log(2 * k / error_rate) / (2 * n)))
 
 
 def show(agreement: Agreement, entries: dict[tuple[int, str], NDArray[np.float64]]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from empirical.inference import exact, proportion
 from reports.agreement import Range
 from reports.evidence import Agreement
-from tests.support.histories import FULL, NOISE, History
+from tests.support.histories import FULL, NOISE
 from tests.support.regimes import FIXED_KERNEL, TRAINED, Regime, regimes
 from theory.dynamics import gradient_descent
 from theory.kernels import ntk
@@ -16,6 +16,7 @@ from theory.segments import Segments, segment_geometry
 from theory.step_size import clean_descent_rate
 
 PROBLEMS = 300
+NONE = {"none allowed": 0.0}
 
 
 @pytest.mark.claim("X4")
@@ -25,10 +26,10 @@ def test_signs_of_both_losses_in_random_problems(agreement: Agreement) -> None:
     rng, wrong, rising, swapped = agreement.rng, np.zeros(3), 0, 0
     for _ in range(PROBLEMS):
         n = int(rng.integers(6, 30))
-        kernel = ntk(rng.normal(size=(n, 3)), depth=int(rng.integers(1, 4)))
-        truth = rng.integers(0, 2, n)
-        observed = np.where(np.r_[True, False, rng.random(n - 2) < 0.4], 1 - truth, truth)
-        segments, logits = Segments.from_labels(truth, observed), rng.normal(size=n)
+        inputs = rng.normal(size=(n, 3))
+        kernel, truth = ntk(inputs, depth=int(rng.integers(1, 4))), (inputs[:, 0] > 0).astype(int)
+        observed = np.where(np.r_[True, False, rng.random(n - 2) < rng.uniform(0, 0.6)], 1 - truth, truth)
+        segments, logits = Segments.from_labels(truth, observed), 0.2 * rng.normal(size=n)
         residual = 1 / (1 + np.exp(-logits)) - observed
         geometry = segment_geometry(kernel, residual, segments)
         a, rho = float(geometry.pooled_alpha), float(geometry.pooled_rho)
@@ -46,15 +47,9 @@ def test_signs_of_both_losses_in_random_problems(agreement: Agreement) -> None:
             wrong[2] += noisy_loss[1] <= noisy_loss[0]
             rising += 1
     for name, count in zip(("noisy loss, flow", "clean loss, flow", "noisy loss, any η"), wrong, strict=True):
-        agreement.check(f"{name}: steps of the wrong sign", prediction=0, estimate=exact(count), margin={"none allowed": 0.0})
+        agreement.check(f"{name}: steps of the wrong sign", prediction=0, estimate=exact(count), margin=NONE)
     agreement.check("problems with a < ρ", prediction=Range(lower=20), estimate=exact(rising), margin={"none": 0.0})
-    agreement.control("the criterion reversed, a > ρ", prediction=0, estimate=exact(swapped), margin={"none allowed": 0.0})
-
-
-def increments(history: History) -> tuple[np.ndarray, np.ndarray]:
-    """Recorded intervals that begin and end with a < ρ, and whether the noisy loss rose over them."""
-    early = history.early[:, :-1] & history.early[:, 1:]
-    return early, np.diff(history.noise_loss, axis=1) > 0
+    agreement.control("the criterion reversed, a > ρ", prediction=0, estimate=exact(swapped), margin=NONE)
 
 
 @pytest.mark.claim("X4")
@@ -62,40 +57,37 @@ def increments(history: History) -> tuple[np.ndarray, np.ndarray]:
 def test_turn_of_the_noisy_loss_on_data(agreement: Agreement, regime: Regime) -> None:
     """No exception on any replicate at any recorded time, and the peak of the noisy loss where a crosses ρ."""
     history = regime.history(agreement)
-    early, rose = increments(history)
-    agreement.check(
-        f"falls of the noisy loss while a < ρ, out of {early.sum()} recorded intervals",
-        prediction=0,
-        estimate=exact(float((early & ~rose).sum()), n_seeds=len(early)),
-        margin={"none allowed": 0.0},
-    )
     slope = -history.inner(NOISE, FULL)  # dL_noise/dt up to the factor n·n_n
-    disagree = ((slope > 0) != history.early).sum()
+    decided = history.dominant | history.late
+    wrong = ((slope > 0) != history.dominant) & decided
+    seeds = len(wrong)
+    agreement.check("times at which sgn(−G_n·G) and a < ρ differ", prediction=0, estimate=exact(wrong.sum(), n_seeds=seeds), margin=NONE)
+    # A step of finite size: convexity helps in the fixed kernel; in a network the second order in η may not, and rounding hides the rest.
+    falls = (history.noise_loss_change < -history.resolution * history.noise_loss) & history.dominant
     agreement.check(
-        "times at which a < ρ and the sign of −G_n·G differ", prediction=0, estimate=exact(float(disagree)), margin={"none allowed": 0.0}
+        f"falls of the noisy loss at {history.dominant.sum()} recorded steps with a < ρ",
+        prediction=0,
+        estimate=exact(falls.sum(), n_seeds=seeds),
+        margin=NONE,
     )
-    turned = ~history.early.all(axis=1)
-    crossing = np.where(turned, np.argmin(history.early, axis=1), -1)
-    peak = np.argmax(history.noise_loss, axis=1)
-    late = turned & (crossing > 0)
-    if late.any():
-        # A crossing between two recorded times puts the peak at either end: one recorded interval.
-        worst = float(np.abs(peak - crossing)[late].max())
+    crossing, peak = np.argmax(history.late, axis=1), np.argmax(history.noise_loss, axis=1)
+    again = np.array([history.dominant[r, crossing[r] :].any() for r in range(seeds)])  # a crosses ρ more than once: a plateau, no peak
+    turned = history.late.any(axis=1) & (crossing > 0) & ~again
+    if turned.any():
+        # The turn lies between two recorded times: the peak is at either end, one recorded interval from the first time with a > ρ; a tie
+        # that rounding leaves undecided adds the times between.
+        ties = np.array([(~decided[r, : crossing[r]]).sum() for r in range(seeds)])
+        apart = np.maximum(np.abs(peak - crossing) - ties, 0)[turned]
         agreement.check(
-            "peak of the noisy loss against first a ≥ ρ, in recorded intervals",
+            "peak of the noisy loss against first a > ρ, in recorded intervals",
             prediction=0,
-            estimate=exact(worst, n_seeds=int(late.sum())),
+            estimate=exact(float(apart.max()), n_seeds=int(turned.sum())),
             margin={"recording interval": 1.0},
         )
-    if late.any():
-        there = history.pooled_alpha[late, crossing[late]].mean()
-        agreement.note(f"The noisy loss turned in {int(late.sum())} of {len(early)} replicates, where a = {there:.3f} on average.")
-    agreement.control(
-        "a > ρ read as the condition for a rise (criterion reversed)",
-        prediction=0,
-        estimate=exact(float(((slope > 0) != ~history.early).sum())),
-        margin={"none allowed": 0.0},
-    )
+        there = history.pooled_alpha[turned, crossing[turned]].mean()
+        agreement.note(f"The noisy loss turned, once, in {int(turned.sum())} of {seeds} replicates, where a = {there:.3f} on average.")
+    reversed_ = ((slope > 0) != history.late) & decided
+    agreement.control("the criterion reversed, a > ρ", prediction=0, estimate=exact(reversed_.sum(), n_seeds=seeds), margin=NONE)
     shown = history.times > 0
     agreement.figure(
         "comparison",
@@ -113,7 +105,7 @@ def test_turn_of_the_noisy_loss_on_data(agreement: Agreement, regime: Regime) ->
             "x": "time η·step",
             "y": "ratio of norms",
             "xscale": "log",
-            **({"mark:peak of noisy loss": f"{float(np.median(history.times[peak[late]])):.6g}"} if late.any() else {}),
+            **({"mark:peak of noisy loss": f"{float(np.median(history.times[peak[turned]])):.6g}"} if turned.any() else {}),
         },
     )
 
@@ -142,10 +134,10 @@ def test_clean_loss_falls_below_its_rate(agreement: Agreement) -> None:
         start = float(np.logaddexp(0, np.where(observed == 1, -logits, logits))[segments.clean()].mean())
         wrong += clean_loss(0.999 * bound) >= start
         control += clean_loss(10 * bound) >= start
-    agreement.check("rises of the clean loss below the rate", prediction=0, estimate=exact(float(wrong)), margin={"none allowed": 0.0})
+    agreement.check("rises of the clean loss below the rate", prediction=0, estimate=exact(float(wrong)), margin=NONE)
     agreement.control(
         "share of rises at ten times the rate, read as none",
         prediction=0,
         estimate=proportion(control, PROBLEMS, error_rate=agreement.error_rate),
-        margin={"none allowed": 0.0},
+        margin=NONE,
     )

@@ -8,7 +8,7 @@ import pytest
 from empirical.inference import exact
 from reports.evidence import Agreement
 from tests.support.histories import FULL, TRUTH
-from tests.support.paired import most_telling_time, paired
+from tests.support.paired import label_draws, most_telling_time, paired
 from tests.support.regimes import FIXED_KERNEL, TRAINED, Regime, regimes
 from theory.alpha import alpha_recursion, effective_learning_rate, initial_alpha
 from theory.dynamics import gradient_descent
@@ -49,23 +49,27 @@ def test_step_size_in_the_exactly_solvable_model(agreement: Agreement) -> None:
 @pytest.mark.claim("D4")
 @regimes([*FIXED_KERNEL, *TRAINED])
 def test_step_size_on_data(agreement: Agreement, regime: Regime) -> None:
-    """The projection of ∇L(D) on ∇L(D̂), with α_t the pooled ratio ‖G_n‖/‖G_c‖ of each replicate."""
+    """The projection of ∇L(D) on ∇L(D̂), with α_t read along ∇L(D̂) and 1 − δ as each label draw realises it at t = 0."""
     history = regime.history(agreement)
-    delta, alpha, rho = history.noise_level, history.pooled_alpha, history.pooled_rho
-    measured, printed, corrected = history.step_factor, (1 - alpha) / (1 + alpha), (1 - delta) * (1 - alpha)
-    # Clean and noisy subsets are random parts of a class: G_c = (1 − δ)Ĝ + ε, G_n = −β(δĜ − ε). To first order in 1 − ρ this raises
-    # (1 − δ)a by (1 − δ)a(1 − ρ)(1 − 2δ); and Ĝ, longer by δ·(memorised own label), lowers the projection by that share.
-    opposition = ((1 - delta) * alpha * (1 - rho) * (1 - 2 * delta)).mean(axis=0)
-    own_label = (corrected * delta * history.own_label_drift).mean(axis=0)
-    t = most_telling_time(printed.mean(axis=0), corrected.mean(axis=0), opposition + own_label)
-    margin = {"imperfect opposition": opposition[t], "memorised own label": own_label[t]}
+    delta, alpha, share = history.noise_level, history.alpha_along_truth, history.truth_share[:, :1]
+    measured, printed, corrected = history.step_factor, (1 - alpha) / (1 + alpha), share * (1 - alpha)
+    # Memorisation lengthens Ĝ by δ·(its drift) relative to G_c, and lowers the projection by that share.
+    own_label = np.abs(corrected * delta * history.own_label_drift).mean(axis=0)
+    t = most_telling_time(printed.mean(axis=0), corrected.mean(axis=0), own_label)
+    rounding = 2 * history.resolution
     when, rate = f"η·step = {history.times[t]:.3g}", agreement.error_rate
+    # The share of a label draw moves as residuals grow unequal: at most by its own spread x, and the step by (1 − α)x.
+    moved = label_draws((1 - alpha[:, t].mean()) * history.share_sd[1], replicates=len(measured), error_rate=rate)
+    margin = {"memorised own label": own_label[t], "label draws": moved, "rounding": rounding}
 
     prediction, estimate = paired(measured[:, t], printed[:, t], error_rate=rate)
     agreement.check(f"η′/η against (1 − α)/(1 + α), {when}", prediction=prediction, estimate=estimate, margin=margin)
     prediction, estimate = paired(measured[:, t], corrected[:, t], error_rate=rate)
     agreement.correct(f"η′/η against (1 − δ)(1 − α), {when}", prediction=prediction, estimate=estimate, margin=margin)
-    swapped, estimate = paired(measured[:, t], (1 - delta) * (1 - 1 / alpha[:, t]), error_rate=rate)
+    prediction, estimate = paired(share[:, 0], 1 - delta, error_rate=rate)
+    draws = label_draws(history.share_sd[1], replicates=len(share), error_rate=rate)
+    agreement.correct("share <G_c, Ĝ>/‖Ĝ‖² at t = 0 against 1 − δ", prediction=prediction, estimate=estimate, margin={"label draws": draws})
+    swapped, estimate = paired(measured[:, t], share[:, 0] * (1 - 1 / alpha[:, t]), error_rate=rate)
     agreement.control("clean and noise exchanged in α", prediction=swapped, estimate=estimate, margin=margin)
 
     cosine = history.inner(FULL, TRUTH) / np.sqrt(history.inner(FULL, FULL) * history.inner(TRUTH, TRUTH))
@@ -85,7 +89,7 @@ def test_step_size_on_data(agreement: Agreement, regime: Regime) -> None:
             "corrected/measured": measured.mean(axis=0)[shown],
             "corrected/lower": measured.min(axis=0)[shown],
             "corrected/upper": measured.max(axis=0)[shown],
-            "corrected/margin": (opposition + own_label)[shown],
+            "corrected/margin": (own_label + rounding)[shown],
             "printed/x": history.times[shown],
             "printed/prediction": printed.mean(axis=0)[shown],
         },

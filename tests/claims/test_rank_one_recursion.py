@@ -8,27 +8,20 @@ from numpy.typing import NDArray
 
 from empirical.inference import exact
 from reports.evidence import Agreement
+from tests.support.cases import Case, balanced_clusters
 from theory.alpha import alpha_flow, alpha_recursion, cluster_kernel_scale, initial_alpha
 from theory.dynamics import gradient_descent
-from theory.segments import Segments, segment_geometry
+from theory.segments import segment_geometry
 
 Array = NDArray[np.float64]
 EPS = np.finfo(float).eps
 STEPS = 60
 
 
-def collapsed(noise_level: float, within: float, between: float, *, per_class: int = 50) -> tuple[Array, NDArray[np.int64], Segments]:
-    """Kernel, observed labels and segments of two balanced classes, each at one location."""
-    truth = np.repeat([0, 1], per_class)
-    flipped = np.tile(np.arange(per_class) < round(noise_level * per_class), 2)
-    observed = np.where(flipped, 1 - truth, truth)
-    kernel = np.where(truth[:, None] == truth, within, between)
-    return kernel, observed, Segments.from_labels(truth, observed)
-
-
-def brute_force(kernel: Array, observed: NDArray[np.int64], segments: Segments, *, learning_rate: float, steps: int) -> Array:
+def brute_force(case: Case, *, learning_rate: float, steps: int) -> Array:
     """α_t of class 1 by descent on all n samples and the segment gradients' own norms ``[steps + 1]``."""
-    path = gradient_descent(kernel, observed.astype(float), learning_rate=learning_rate, steps=steps, record=range(steps + 1))
+    kernel, observed, segments = case.kernel, case.observed, case.segments
+    path = gradient_descent(kernel, observed, learning_rate=learning_rate, steps=steps, record=range(steps + 1))
     return np.array([segment_geometry(kernel, 1 / (1 + np.exp(-h)) - observed, segments).alpha[1] for h in np.asarray(path.logits)])
 
 
@@ -38,9 +31,9 @@ def test_recursion_against_descent_on_all_samples(agreement: Agreement) -> None:
     measured, predicted, printed, off = [], [], [], []
     for noise_level in (0.1, 0.2, 0.3, 0.4):
         for within, between, rate in ((1.0, 0.2, 2.0), (2.0, 0.9, 1.5), (2.0, -0.3, 0.5)):
-            kernel, observed, segments = collapsed(noise_level, within, between)
+            case = balanced_clusters(50, within=within, between=between, noise_level=noise_level)
             kappa = cluster_kernel_scale(within, between)
-            measured.append(brute_force(kernel, observed, segments, learning_rate=rate, steps=STEPS))
+            measured.append(brute_force(case, learning_rate=rate, steps=STEPS))
             arguments = {"learning_rate": rate, "noise_level": noise_level, "steps": STEPS}
             start = initial_alpha(noise_level)
             predicted.append(alpha_recursion(start, kernel_scale=kappa, **arguments))
@@ -70,11 +63,11 @@ def test_recursion_against_descent_on_all_samples(agreement: Agreement) -> None:
 def test_flow_is_the_limit_of_small_steps(agreement: Agreement) -> None:
     """Descent at η and η/2, extrapolated to η → 0 (its error is linear in η), against the implicit solution."""
     noise_level, within, between, horizon = 0.3, 1.0, 0.2, 20.0
-    kernel, observed, segments = collapsed(noise_level, within, between)
+    case = balanced_clusters(50, within=within, between=between, noise_level=noise_level)
     kappa, checked = cluster_kernel_scale(within, between), np.arange(1, 11) / 10
 
     def descent(steps: int) -> Array:
-        path = brute_force(kernel, observed, segments, learning_rate=horizon / steps, steps=steps)
+        path = brute_force(case, learning_rate=horizon / steps, steps=steps)
         return path[np.rint(checked * steps).astype(int)]
 
     coarse, middle, fine = (descent(steps) for steps in (500, 1000, 2000))

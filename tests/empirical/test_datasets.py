@@ -91,7 +91,7 @@ class TestMnist:
         """One line: which files, where, how to get them."""
         monkeypatch.delenv(DATA_ROOT_VARIABLE, raising=False)
         with pytest.raises(
-            DatasetNotFound, match="no data root is given; get the four official files .* --data-root DIR, root=DIR or set CLEAN"
+            DatasetNotFound, match=r"no data root is given; get the four official files .* --data-root DIR, root=DIR or set CLEAN"
         ):
             load_dataset("mnist")
         write_mnist(tmp_path)

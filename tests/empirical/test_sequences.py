@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from scipy import integrate, stats
@@ -47,7 +49,7 @@ def test_student_mixture_is_exact_where_the_plug_in_is_not():
 @pytest.mark.parametrize("law", ["beta", "rare", "coin", "drifting"])
 def test_bounded_sequences_hold_at_every_look(name: str, law: str):
     """Laws that are hard for a normal approximation; "drifting" changes its variance with the past, at a constant mean."""
-    shape = (LOOKS, R // 4)
+    shape = (LOOKS * 3 // 4, R // 5)
     generator = rng(22)
     if law == "beta":
         draws, mean = generator.beta(2, 5, size=shape), 2 / 7
@@ -135,15 +137,16 @@ def test_student_mixture_solves_its_definition():
     precision = 5 / (w - 1)
     n = len(draws)
     for end in (estimate.lower, estimate.upper):
-        x = draws - end
+        total, squares = float(np.sum(draws - end)), float(np.sum((draws - end) ** 2))
 
-        def density(effect: float, log_sigma: float, x: np.ndarray = x) -> float:
-            return float(np.exp(-n * log_sigma - np.sum((x / np.exp(log_sigma) - effect) ** 2) / 2))
+        def density(effect: float, log_sigma: float, total: float = total, squares: float = squares) -> float:
+            scale = math.exp(-log_sigma)  # Σ(x/σ − effect)² = Σx²/σ² − 2 effect Σx/σ + n effect²
+            return math.exp(-n * log_sigma - (squares * scale**2 - 2 * effect * total * scale + n * effect**2) / 2)
 
         null = integrate.quad(lambda v: density(0.0, v), -4, 6, epsrel=1e-9)[0]
         mixed = integrate.dblquad(
-            lambda effect, v: density(effect, v) * stats.norm.pdf(effect, scale=precision**-0.5), -4, 6, -9, 9, epsabs=1e-8, epsrel=1e-8
-        )[0]
+            lambda effect, v: density(effect, v) * math.exp(-precision * effect**2 / 2), -4, 6, -9, 9, epsabs=1e-8, epsrel=1e-8
+        )[0] * math.sqrt(precision / (2 * math.pi))
         assert mixed / null == pytest.approx(1 / error_rate, rel=1e-5)
 
 
@@ -151,6 +154,31 @@ def test_first_seeds_bound_nothing():
     path = inference.t_mixture_sequence([1.0, 2.0, 1.5, 1.2], error_rate=1e-6, path=True)
     assert np.isinf(path.upper[:2]).all()
     assert inference.t_mixture_sequence([2.0, 2.0], error_rate=0.05).contains(1e9)
+
+
+def test_radius_at_extreme_error_rates():
+    """W − ln w = 1 + 2 ln(1/α) down to α = 1e-200, where the Lambert function's argument underflows, and up to 0.999."""
+    for error_rate, accuracy in ((0.999, 1e-6), (0.5, 1e-9), (1e-12, 1e-12), (1e-140, 1e-12), (1e-200, 1e-5)):
+        w = float(inference.normal_mixture_radius(7, error_rate=error_rate, tuned_at=7)) ** 2 * 7
+        # The radius is stationary in ρ², so that an error of the expansion (1e-2 relative in ln w) enters squared.
+        assert w - math.log(w) == pytest.approx(1 - 2 * math.log(error_rate), rel=accuracy)
+
+
+def test_empirical_bernstein_is_its_definition():
+    """Centre and radius evaluated as printed, one seed at a time: agreement to the rounding of 30 additions."""
+    draws, error_rate = rng(29).beta(2, 3, size=30), 0.1
+    estimate = inference.empirical_bernstein_sequence(draws, error_rate=error_rate, path=True)
+    mean, squares = 0.5, 0.25
+    weights = weighted = penalty = 0.0
+    for t, x in enumerate(draws, start=1):
+        weight = min(math.sqrt(2 * math.log(2 / error_rate) / (squares / t * t * math.log(t + 1))), 0.5)
+        weights, weighted = weights + weight, weighted + weight * x
+        penalty += 4 * (x - mean) ** 2 * (-math.log(1 - weight) - weight) / 4
+        mean = (0.5 + draws[:t].sum()) / (t + 1)
+        squares += (x - mean) ** 2
+        radius = (math.log(2 / error_rate) + penalty) / weights
+        assert estimate.lower[t - 1] == pytest.approx(max(weighted / weights - radius, 0), rel=1e-12, abs=1e-12)
+        assert estimate.upper[t - 1] == pytest.approx(min(weighted / weights + radius, 1), rel=1e-12)
 
 
 def test_betting_is_its_definition():

@@ -7,7 +7,7 @@ theory's own terms then makes both error rates explicit: a statement that holds 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from scipy.special import ndtri
 
 from empirical.inference import Estimate, known_sigma_mean, ks_test, variance_interval
 
-__all__ = ["Design", "at_once", "law_design", "law_distance", "mean_design", "means", "relative_variances", "variance_design"]
+__all__ = ["Design", "at_once", "joined", "law_design", "law_distance", "mean_design", "means", "relative_variances", "variance_design"]
 
 Array = NDArray[np.float64]
 
@@ -49,6 +49,12 @@ def at_once(estimate: Estimate) -> Estimate:
     """The same intervals as one joint statement on their k components: the error rate is k times that of one (Bonferroni)."""
     k = np.size(estimate.value)
     return replace(estimate, confidence=1 - k * (1 - estimate.confidence), method=f"{estimate.method}, Bonferroni over {k}")
+
+
+def joined(estimates: Sequence[Estimate]) -> Estimate:
+    """Estimates of single quantities as one joint statement on all of them, for the sum of their error rates."""
+    ends = {name: np.array([getattr(one, name) for one in estimates]) for name in ("value", "lower", "upper")}
+    return at_once(replace(min(estimates, key=lambda one: one.n_seeds), **ends))
 
 
 def mean_design(sigma: ArrayLike, *, n_seeds: int, error_rate: float) -> Design:

@@ -34,9 +34,13 @@ class History:
         times: ``[T]`` time η·step.
         gram: ``[R, T, 6, 6]`` inner products of (clean^0, clean^1, noise^0, noise^1, relabelled^0, relabelled^1), sums.
         clean_loss, noise_loss, clean_error, noise_error, clean_residual, noise_residual, test_error: ``[R, T]`` means over the segment.
+        clean_loss_change, noise_loss_change: ``[R, T]`` change of the loss over the one step that follows each recorded time.
         noise_level: δ.
         n: training samples.
         own_kernel: mean of K(x, x) less the mean of K(x, z) within a class, both of the infinite-width kernel on these samples.
+        resolution: relative rounding of the segment gradients; two sizes that differ by less are a tie.
+        share_sd: standard deviation over label draws of the share of ĝ that the clean gradient carries, <g_clean, ĝ>/‖ĝ‖², at f = ½: for the
+            mean over the two classes, and pooled.
     """
 
     times: Array
@@ -48,9 +52,13 @@ class History:
     clean_residual: Array
     noise_residual: Array
     test_error: Array
+    clean_loss_change: Array
+    noise_loss_change: Array
     noise_level: float
     n: int
     own_kernel: float
+    share_sd: tuple[float, float]
+    resolution: float
 
     def inner(self, left: NDArray[np.float64], right: NDArray[np.float64]) -> Array:
         """Inner product ``[R, T]`` of two combinations of the six segment gradients."""
@@ -104,9 +112,29 @@ class History:
         return self.inner(FULL, TRUTH) / self.inner(TRUTH, TRUTH)
 
     @property
+    def dominant(self) -> NDArray[np.bool_]:
+        """Where clean gradients dominate, a < ρ ``[R, T]``."""
+        return self.pooled_alpha < self.pooled_rho - self.resolution
+
+    @property
     def early(self) -> NDArray[np.bool_]:
-        """Where the pooled dominance lasts, a < ρ ``[R, T]``: the monitor that decides when the theorems of Section 4 are judged."""
-        return self.pooled_alpha < self.pooled_rho
+        """The early stage, until a first reaches ρ ``[R, T]``: the monitor that decides when the theorems of Section 4 are judged."""
+        return np.logical_and.accumulate(self.dominant, axis=1)
+
+    @property
+    def late(self) -> NDArray[np.bool_]:
+        """Where they do not, a > ρ ``[R, T]``; times that rounding leaves undecided are neither."""
+        return self.pooled_alpha > self.pooled_rho + self.resolution
+
+    @property
+    def truth_share(self) -> Array:
+        """Share of the noise-free gradient that the clean one carries, <G_c, Ĝ>/‖Ĝ‖² ``[R, T]``; 1 − δ on average at f = ½."""
+        return self.inner(CLEAN, TRUTH) / self.inner(TRUTH, TRUTH)
+
+    @property
+    def alpha_along_truth(self) -> Array:
+        """α_t read along Ĝ, −<G_n, Ĝ>/<G_c, Ĝ> ``[R, T]``: any direction gives one α where G_n = −αG_c."""
+        return -self.inner(NOISE, TRUTH) / self.inner(CLEAN, TRUTH)
 
     @property
     def truth_residual(self) -> Array:
@@ -118,21 +146,25 @@ class History:
         """Relative size, at most, by which memorisation separates noisy from clean residuals to the true label ``[R, T]``.
 
         A sample's own label, against that of a sample of its class, moves its logit by t·(K_d − K̄_w)/n, since residuals of opposite labels
-        differ by one; σ′ ≤ 1/4 turns this into a residual, and the mean residual r̄ makes it relative.
+        differ by one; σ′ ≤ 1/4 turns this into a residual, and the mean residual r̄ makes it relative. Taken twice: unequal residuals within
+        the class, and in a network the fluctuation of its kernel, enter at the same order.
         """
-        return self.times * self.own_kernel / (4 * self.n * self.truth_residual)
+        return 2 * self.times * self.own_kernel / (4 * self.n * self.truth_residual)
 
     @classmethod
-    def from_measurement(cls, run: xr.Dataset, *, noise_level: float, n: int, own_kernel: float) -> History:
+    def from_measurement(cls, run: xr.Dataset, *, noise_level: float, kernel: Array, truth: NDArray[np.int64], dtype: str) -> History:
         """Read the recorder's arrays of trained networks."""
-        names = ["clean_loss", "noise_loss", "clean_error", "noise_error", "clean_residual", "noise_residual", "test_error"]
+        names = [f"{segment}_{what}" for segment in ("clean", "noise") for what in ("loss", "error", "residual", "loss_change")]
         return cls(
             times=np.asarray(run["time"].values, dtype=float),
             gram=np.asarray(run["gram"].values, dtype=float),
-            **{name: np.asarray(run[name].values, dtype=float) for name in names},
+            **{name: np.asarray(run[name].values, dtype=float) for name in [*names, "test_error"]},
             noise_level=noise_level,
-            n=n,
-            own_kernel=own_kernel,
+            n=len(truth),
+            own_kernel=own_kernel(kernel, truth),
+            share_sd=share_sd(kernel, truth, noise_level),
+            # Sums of n terms in the precision of training, errors of random sign: √n·eps, ten times for cancellation between the classes.
+            resolution=10 * float(np.sqrt(len(truth)) * np.finfo(dtype).eps),
         )
 
 
@@ -168,7 +200,7 @@ class FixedKernelCase:
     steps: int
     depth: int = 1
     rate: float = 0.25
-    draws: int = 16
+    draws: int = 64
 
     @property
     def name(self) -> str:
@@ -189,20 +221,22 @@ def fixed_kernel_history(case: FixedKernelCase, salt: str) -> History:
         kernel,
         observed.astype(float),
         learning_rate=case.rate * max_learning_rate(kernel),
-        steps=case.steps,
+        steps=case.steps + 1,
         cross_kernel=ntk(data.test_inputs.astype(float), inputs, depth=case.depth),
-        record=np.arange(case.steps + 1),
+        record=np.arange(case.steps + 2),
     )
     logits = np.moveaxis(np.asarray(run.logits), 2, 0)  # [R, T, n]
     tests = np.moveaxis(np.asarray(run.test_logits), 2, 0)
     parts = [_segment_quantities(kernel, h, truth, labels) for h, labels in zip(logits, observed.T, strict=True)]
     quantities = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
     return History(
-        times=np.asarray(run.times),
-        test_error=((tests > 0) != data.test_truth).mean(axis=2),
+        times=np.asarray(run.times)[:-1],
+        test_error=((tests > 0) != data.test_truth).mean(axis=2)[:, :-1],
         noise_level=case.noise_level,
         n=len(truth),
         own_kernel=own_kernel(kernel, truth),
+        share_sd=share_sd(kernel, truth, case.noise_level),
+        resolution=10 * float(np.sqrt(len(truth)) * np.finfo(float).eps),
         **quantities,
     )
 
@@ -213,20 +247,40 @@ def own_kernel(kernel: Array, truth: NDArray[np.int64]) -> float:
     return float(np.mean(np.diag(kernel)) - np.mean(kernel[within]))
 
 
+def share_sd(kernel: Array, truth: NDArray[np.int64], noise_level: float) -> tuple[float, float]:
+    """Standard deviation over label draws of <g_clean, ĝ>/‖ĝ‖² at f = ½: of the mean over the two classes, and for the pooled gradients.
+
+    With signs s of the true labels and m = s∘(Ks) the share is 1 − Σ_noise m_i/Σ m_i; a fixed number δn_c of noisy samples, drawn without
+    replacement in each class, gives the variance Σ_c δ(1 − δ) n_c²/(n_c − 1) Var_c(m)/(Σ m)².
+    """
+    sign = np.where(truth == 1, 1.0, -1.0)
+
+    def variance(members: NDArray[np.bool_], margins: Array) -> float:
+        n = members.sum()
+        return float(noise_level * (1 - noise_level) * n**2 / (n - 1) * margins[members].var())
+
+    classes = [truth == c for c in (0, 1)]
+    single = [(sign * (kernel @ (sign * members))) for members in classes]
+    separate = sum(variance(members, m) / m[members].sum() ** 2 for members, m in zip(classes, single, strict=True)) / 4
+    pooled = sign * (kernel @ sign)
+    return float(np.sqrt(separate)), float(np.sqrt(sum(variance(members, pooled) for members in classes)) / abs(pooled.sum()))
+
+
 def _segment_quantities(kernel: Array, logits: Array, truth: NDArray[np.int64], observed: NDArray[np.int64]) -> dict[str, Array]:
-    """Gram matrix and segment means of one label draw, straight from the definitions; logits ``[T, n]``."""
+    """Gram matrix and segment means of one label draw at all times but the last, from the definitions; logits ``[T + 1, n]``."""
     probability = 0.5 * (1 + np.tanh(0.5 * logits))
     wrong = truth != observed
     weights = [(probability - observed) * (~wrong & (truth == c)) for c in (0, 1)]
     weights += [(probability - observed) * (wrong & (truth == c)) for c in (0, 1)]
     weights += [(probability - truth) * (wrong & (truth == c)) for c in (0, 1)]
     stacked = np.stack(weights)  # [6, T, n]
-    gram = np.einsum("ati,bti->tab", stacked @ kernel, stacked, optimize=True)
+    gram = np.einsum("ati,bti->tab", stacked[:, :-1] @ kernel, stacked[:, :-1], optimize=True)
     loss = np.logaddexp(0, np.where(observed == 1, -logits, logits))
     error = ((logits > 0) != observed).astype(float)
     residual = np.abs(probability - observed)
     means = {}
     for name, mask in (("clean", ~wrong), ("noise", wrong)):
         for quantity, values in (("loss", loss), ("error", error), ("residual", residual)):
-            means[f"{name}_{quantity}"] = values[:, mask].mean(axis=1)
+            means[f"{name}_{quantity}"] = values[:-1, mask].mean(axis=1)
+        means[f"{name}_loss_change"] = np.diff(loss[:, mask].mean(axis=1))
     return {"gram": gram, **means}

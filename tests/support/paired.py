@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import stats
 
 from empirical.inference import Estimate, mean_interval
 
-__all__ = ["most_telling_time", "paired"]
+__all__ = ["label_draws", "most_telling_time", "paired"]
 
 
 def paired(measured: ArrayLike, predicted: ArrayLike, *, error_rate: float) -> tuple[float, Estimate]:
@@ -33,14 +34,23 @@ def paired(measured: ArrayLike, predicted: ArrayLike, *, error_rate: float) -> t
     )
 
 
+def label_draws(sd: float, *, replicates: int, error_rate: float) -> float:
+    """Margin term for the spread over label draws: twice the half-width that ``paired`` is planned to have, from a predicted spread.
+
+    Args:
+        sd: predicted standard deviation of one replicate.
+        replicates: how many.
+        error_rate: of the interval.
+    """
+    return float(2 * stats.t.isf(error_rate / 2, replicates - 1) * sd / np.sqrt(replicates))
+
+
 def most_telling_time(first: ArrayLike, second: ArrayLike, margin: ArrayLike) -> int:
-    """Index of the time at which two rival predictions are farthest apart in units of the margin; chosen without the measurement.
+    """Index of the time at which the distance of two rival predictions exceeds the margin most; chosen without the measurement.
 
     Args:
         first: one prediction ``[T]``.
         second: the other ``[T]``.
-        margin: the margin ``[T]``; times with a zero margin are left out.
+        margin: the margin ``[T]``.
     """
-    size = np.asarray(margin, float)
-    gap = np.abs(np.asarray(first, float) - np.asarray(second, float))
-    return int(np.argmax(np.where(size > 0, gap / np.where(size > 0, size, 1), 0)))
+    return int(np.argmax(np.abs(np.asarray(first, float) - np.asarray(second, float)) - np.asarray(margin, float)))

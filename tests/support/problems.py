@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 __all__ = ["AssumptionProblem", "problems_under_assumption_4_1"]
 
@@ -38,7 +39,7 @@ class AssumptionProblem:
 
     def segment_gradient(self, weights: Array, c: int, *, noisy: bool) -> Array:
         """g_noise^(c) or g_clean^(c) at some weights: a sum ``[p]``."""
-        residual = 1 / (1 + np.exp(-self.features @ weights)) - self.observed
+        residual = expit(self.features @ weights) - self.observed
         return (residual * ((self.truth == c) & (self.noisy == noisy))) @ self.features
 
     @property
@@ -49,7 +50,7 @@ class AssumptionProblem:
 
     def after(self, learning_rate: float) -> Array:
         """Weights after one step on all of D."""
-        residual = 1 / (1 + np.exp(-self.features @ self.weights)) - self.observed
+        residual = expit(self.features @ self.weights) - self.observed
         return self.weights - learning_rate / len(self.truth) * residual @ self.features
 
     def loss_changes(self, learning_rate: float) -> tuple[float, float]:
@@ -83,8 +84,8 @@ def _draw(rng: np.random.Generator) -> AssumptionProblem | None:
         n_clean, n_noise = int(rng.integers(2, 12)), int(rng.integers(1, 6))
         clean = centre + 0.7 * rng.normal(size=(n_clean, p))
         free = centre + 0.7 * rng.normal(size=(n_noise - 1, p))
-        g_clean = (_sigmoid(clean @ weights) - c) @ clean
-        missing = -alpha * g_clean - (_sigmoid(free @ weights) - (1 - c)) @ free
+        g_clean = (expit(clean @ weights) - c) @ clean
+        missing = -alpha * g_clean - (expit(free @ weights) - (1 - c)) @ free
         last = _closing_feature(missing, weights, label=1 - c)
         if last is None:
             return None
@@ -100,37 +101,11 @@ def _closing_feature(missing: Array, weights: Array, *, label: int) -> Array | N
     sign = 1.0 if label == 0 else -1.0  # of the residual
     # h·r(h) is monotone for sign·h ≥ −1: from its value there up to infinity.
     low, high = -1.0, 1e3
-    if target < low * _sigmoid(low):
+    if target < low * expit(low):
         return None
     for _ in range(200):
         middle = 0.5 * (low + high)
-        low, high = (middle, high) if middle * _sigmoid(middle) < target else (low, middle)
-    residual = sign * float(_sigmoid(np.asarray(0.5 * (low + high))))
+        low, high = (middle, high) if middle * expit(middle) < target else (low, middle)
+    residual = sign * float(expit(0.5 * (low + high)))
     feature = missing / residual
     return feature if np.linalg.norm(feature) < 1e3 else None
-
-
-def _sigmoid(h: Array | float) -> Array:
-    return np.asarray(1 / (1 + np.exp(-np.asarray(h))))
-
-
-def symmetric_fixture(
-    noise_level: float = 0.3, *, locations: int = 8, per_location: int = 10
-) -> tuple[Array, NDArray[np.int64], NDArray[np.int64]]:
-    """Inputs ``[n, 3]``, truth and observed labels ``[n]`` for which Assumption 4.1 holds exactly at every t, without being collapsed.
-
-    Each class is a ring of different locations, the orbit of a rotation; the reflection that exchanges the rings exchanges the classes; and
-    every location carries the same share δ of flipped labels. Kernel row sums within and across classes are then constants, all locations
-    of a class share one logit, and the ratio of the noisy to the clean residual is the same at each.
-
-    Args:
-        noise_level: δ, a multiple of 1/per_location.
-        locations: different inputs per class.
-        per_location: samples at each.
-    """
-    angle = 2 * np.pi * np.arange(locations) / locations
-    rings = [np.stack([np.cos(angle), np.sin(angle), np.full(locations, height)], axis=1) for height in (-1.0, 1.0)]
-    inputs = np.repeat(np.concatenate(rings), per_location, axis=0) / np.sqrt(2)
-    truth = np.repeat([0, 1], locations * per_location)
-    flipped = np.tile(np.arange(per_location) < round(noise_level * per_location), 2 * locations)
-    return inputs, truth, np.where(flipped, 1 - truth, truth)

@@ -9,7 +9,7 @@ import pytest
 
 from empirical.experiments import experiment
 from reports.evidence import Agreement
-from tests.support.histories import FixedKernelCase, History, fixed_kernel_history, own_kernel
+from tests.support.histories import FixedKernelCase, History, fixed_kernel_history
 from theory.kernels import ntk
 
 __all__ = ["FIXED_KERNEL", "TRAINED", "Regime", "regimes"]
@@ -47,21 +47,19 @@ class Regime:
             spec.data.name, classes=spec.data.classes, n_train=spec.data.n_train, n_test=spec.data.n_test, seed=spec.data.seed
         )
         kernel = ntk(data.train_inputs.astype(float), depth=spec.network.depth)
-        return History.from_measurement(
-            run, noise_level=spec.noise_level, n=len(data.train_truth), own_kernel=own_kernel(kernel, data.train_truth)
-        )
+        return History.from_measurement(run, noise_level=spec.noise_level, kernel=kernel, truth=data.train_truth, dtype=spec.dtype)
 
 
 FIXED_KERNEL = (
     Regime("fixed kernel", "clusters", FixedKernelCase("clusters", (0, 1), 200, noise_level=0.3, steps=60)),
     Regime("fixed kernel", "digits 0/1", FixedKernelCase("digits", (0, 1), None, noise_level=0.3, steps=120)),
     Regime("fixed kernel", "digits 7/9", FixedKernelCase("digits", (7, 9), None, noise_level=0.4, steps=120)),
-    Regime("fixed kernel", "MNIST 7/9", FixedKernelCase("mnist", (7, 9), 1000, noise_level=0.4, steps=200)),
+    Regime("fixed kernel", "MNIST 7/9", FixedKernelCase("mnist", (7, 9), 1000, noise_level=0.4, steps=200, draws=128)),
 )
 
 TRAINED = (
     Regime("trained network", "clusters", experiment="clusters"),
-    Regime("trained network", "digits 0/1", experiment="digits-0-1"),
+    Regime("trained network", "digits 1/7", experiment="digits-1-7"),
     Regime("trained network", "digits 7/9", experiment="digits-7-9"),
     Regime("trained network", "MNIST 7/9", experiment="mnist-7-9"),
 )

@@ -14,16 +14,22 @@ __all__ = ["PROVENANCE", "sample_figures", "sample_results"]
 
 PROVENANCE = {
     "date": "2024-05-01T12:00:00+00:00",
-    "commit": "0123456789abcdef0123456789abcdef01234567",
-    "command": "clean-priority report",
-    "tier": "quick",
-    "seeds": "rule",
+    "python": "3.11.9",
+    "numpy": "2.4.6",
+    "torch": "2.13.0",
+    "system": "Linux",
+    "machine": "x86_64",
+    "processor": "a processor of eight cores",
+    "cores": 8,
     "device": "cpu",
-    "precision": "float64 for identities, float32 for training",
-    "machine": {"processor": "an 8-core machine", "cores": 8, "memory_gib": 32.0, "system": "Linux 6.1"},
-    "versions": {"clean-priority": "0.1.0", "python": "3.11.9", "numpy": "2.4.6", "torch": "2.13.0"},
+    "matmul_precision": "highest",
+    "commit": "0123456789abcdef0123456789abcdef01234567",
+    "tier": "quick",
+    "seeds": "by rule",
+    "command": "clean-priority report",
+    "wall_time_s": 187.4,
     "data": {"clusters": "5d41402abc4b2a76b9719d911017c592", "digits 7/9": "7d793037a0760186574b0282f2f435e7"},
-    "wall_seconds": 187.4,
+    "missing": {"mnist-79": "MNIST was not found; give --data-root a folder with mnist/"},
 }
 
 

@@ -1,0 +1,190 @@
+"""The runner: order, only what the store lacks, failures apart, interruption, workers, progress."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import pickle
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from empirical.runner import Progress, RunError, run
+from empirical.store import Store, StoreWarning
+
+
+@dataclasses.dataclass(frozen=True)
+class Squares:
+    """A small specification that counts its measurements in a file."""
+
+    number: int
+    log: str = ""
+    fail: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name."""
+        return f"squares-{self.number}"
+
+    def key(self) -> str:
+        """Key, without the log."""
+        return hashlib.sha256(f"squares {self.number}".encode()).hexdigest()
+
+    def measure(self, *, device: str | torch.device = "auto") -> xr.Dataset:
+        """Square, with the settings under which it ran."""
+        if self.log:
+            with open(self.log, "a") as handle:
+                handle.write(f"{self.number}\n")
+        if self.fail:
+            raise FloatingPointError("the loss is nan\nat step 3")
+        facts = {
+            "threads": torch.get_num_threads(),
+            "deterministic": int(torch.are_deterministic_algorithms_enabled()),
+            "device": str(device),
+        }
+        return xr.Dataset({"square": ("t", np.arange(3.0) * self.number**2)}, attrs=facts)
+
+
+def numbers(results: list[xr.Dataset]) -> list[float]:
+    return [float(result.square[1]) for result in results]
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_results_come_in_order_and_repeats_are_measured_once(tmp_path: Path, n_jobs: int):
+    log = tmp_path / "log"
+    store = Store(tmp_path / "store")
+    specs = [Squares(n, str(log)) for n in (3, 1, 3, 2)]
+    assert numbers(run(specs, store=store, n_jobs=n_jobs, device="cpu")) == [9, 1, 9, 4]
+    assert sorted(log.read_text().split()) == ["1", "2", "3"]
+    # A second run measures nothing; a larger one measures what is new.
+    assert numbers(run([*specs, Squares(4, str(log))], store=store.path, device="cpu")) == [9, 1, 9, 4, 16]
+    assert sorted(log.read_text().split()) == ["1", "2", "3", "4"]
+    assert numbers(run(specs[:2])) == [9, 1]  # without a store
+
+
+def test_numbers_do_not_depend_on_workers(tmp_path: Path):
+    specs = [Squares(n) for n in range(4)]
+    alone = run(specs, store=tmp_path / "a", device="cpu")
+    spread = run(specs, store=tmp_path / "b", n_jobs=2, device="cpu")
+    for one, two in zip(alone, spread, strict=True):
+        assert one.square.equals(two.square)
+        assert {**one.attrs, "provenance": "", "content_sha256": ""} == {**two.attrs, "provenance": "", "content_sha256": ""}
+        assert (one.attrs["threads"], one.attrs["deterministic"], one.attrs["device"]) == (1, 1, "cpu")
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_failure_does_not_stop_the_others(tmp_path: Path, n_jobs: int):
+    store = Store(tmp_path)
+    with pytest.raises(RunError) as caught:
+        run([Squares(1), Squares(2, fail=True), Squares(3)], store=store, n_jobs=n_jobs)
+    error = caught.value
+    assert str(error) == "1 of 3 measurements failed: squares-2: FloatingPointError: the loss is nan at step 3"
+    assert error.failures == {"squares-2": "FloatingPointError: the loss is nan at step 3"}
+    assert [result is None for result in error.results] == [False, True, False]
+    assert len(list(store.keys())) == 2
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_damaged_records_are_measured_anew(tmp_path: Path):
+    store = Store(tmp_path)
+    run([Squares(5)], store=store)
+    (tmp_path / f"{Squares(5).key()}.nc").write_bytes(b"damaged")
+    with pytest.warns(StoreWarning, match="set aside"):
+        results = run([Squares(5)], store=store)
+    assert numbers(results) == [25]
+
+
+def test_progress_counts_each_specification_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    steps: list[Progress] = []
+    run([Squares(1)], store=tmp_path)
+    with pytest.raises(RunError):
+        run([Squares(2), Squares(1), Squares(2), Squares(3, fail=True)], store=tmp_path, progress=steps.append)
+    assert [(step.name, step.source, step.done, step.total) for step in steps] == [
+        ("squares-1", "stored", 1, 3),
+        ("squares-2", "measured", 2, 3),
+        ("squares-3", "failed", 3, 3),
+    ]
+    assert steps[0].seconds == 0 < steps[1].seconds
+    captured = capfd.readouterr()
+    assert captured.out == captured.err == ""  # a library says nothing by itself
+    run([Squares(1)], store=tmp_path, progress=True)
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert "squares-1" in captured.err
+
+
+def test_interrupt_in_this_process_passes_through(tmp_path: Path):
+    """An interrupt is no failed measurement: it ends the run, and what came before it is stored."""
+
+    class Interrupting(Squares):
+        def measure(self, *, device: str | torch.device = "auto") -> xr.Dataset:
+            raise KeyboardInterrupt
+
+    store = Store(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run([Squares(1), Interrupting(2), Squares(3)], store=store)
+    assert list(store.keys()) == [Squares(1).key()]
+    assert not torch.are_deterministic_algorithms_enabled()  # the policy is put back
+
+
+@dataclasses.dataclass(frozen=True)
+class CtrlC(Squares):
+    """Waits until two records are in the folder named by ``log``, interrupts the main process, and never ends."""
+
+    def measure(self, *, device: str | torch.device = "auto") -> xr.Dataset:
+        """Play the user."""
+        while len(list(Path(self.log).glob("*.nc"))) < 2:
+            time.sleep(0.01)
+        os.kill(os.getppid(), signal.SIGINT)
+        time.sleep(120)
+        return xr.Dataset()
+
+
+def test_interrupted_workers_keep_what_was_finished(tmp_path: Path):
+    """Ctrl-C while one measurement never ends: the run ends at once, and the others are in the store, sound."""
+    store = Store(tmp_path)
+    start = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        run([CtrlC(3, str(tmp_path)), Squares(1), Squares(2)], store=store, n_jobs=2, device="cpu")
+    assert time.perf_counter() - start < 60
+    assert store.verify() == dict.fromkeys(sorted((Squares(1).key(), Squares(2).key())), True)
+    # A second run resumes.
+    assert numbers(run([Squares(3), Squares(1), Squares(2)], store=store)) == [9, 1, 4]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"specifications": [3]}, r"each specification must have name, key\(\) and measure\(\), got int"),
+        ({"specifications": [Squares]}, "each specification must have name"),
+        ({"n_jobs": 0}, "n_jobs must be an integer >= 1, got 0"),
+        ({"n_jobs": 1.5}, "n_jobs must be an integer >= 1, got 1.5"),
+        ({"threads": 0}, "threads must be an integer >= 1, got 0"),
+        ({"device": "gpu"}, "device must be 'auto', 'cpu', 'cuda'"),
+        ({"store": 3}, "store must be the path of a folder, got 3"),
+    ],
+)
+def test_bad_input(arguments: dict[str, object], message: str):
+    given = {"specifications": [Squares(1)]} | arguments
+    with pytest.raises(ValueError, match=message):
+        run(given.pop("specifications"), **given)
+
+
+def test_nothing_to_do():
+    assert run([]) == []
+
+
+def test_a_measurement_that_is_no_dataset_is_a_failure():
+    @dataclasses.dataclass(frozen=True)
+    class Wrong(Squares):
+        def measure(self, *, device: str | torch.device = "auto") -> xr.Dataset:
+            return {"square": 1}
+
+    with pytest.raises(RunError, match=r"TypeError: measure\(\) must return an xarray Dataset, got dict"):
+        run([Wrong(1)])

@@ -1,0 +1,193 @@
+"""Every kind of figure: drawn, labelled, the same bytes each time, and honest about what it cannot show."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.text import Text
+
+from reports.figure_data import FigureData
+from reports.figures import KINDS, draw, render
+from reports.style import plain_or_math
+from tests.support.sample_report import sample_figures
+
+FIGURES = {figure.id: figure for figure in sample_figures()}
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def line(**columns: object) -> FigureData:
+    arrays = {f"line/{name}": np.asarray(values, dtype=float) for name, values in columns.items()}
+    return FigureData("line", "comparison", "A line", "Straight.", "G1", arrays, {"x": "width m", "y": "K"})
+
+
+def test_sample_has_every_kind() -> None:
+    assert {figure.kind for figure in FIGURES.values()} == set(KINDS)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_axes_are_titled_and_series_labelled(name: str) -> None:
+    figure = draw(FIGURES[name])
+    lowest = max(axes.get_subplotspec().get_gridspec().nrows for axes in figure.axes) - 1
+    for axes in figure.axes:
+        if axes.get_subplotspec().rowspan.start == lowest:
+            assert axes.get_xlabel()
+    words = {text.get_text() for text in figure.findobj(Text)}
+    keys = (key.rpartition("/")[0].rpartition("|")[2].partition("@")[0] for key in FIGURES[name].arrays)
+    assert set(keys) <= words
+    panels = {key.rpartition("|")[0] for key in FIGURES[name].arrays} - {""}
+    assert panels <= words
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_nothing_is_drawn_outside_the_page(name: str) -> None:
+    """Every text lies within the figure, to within 2 pixels of antialiasing."""
+    figure = draw(FIGURES[name])
+    figure.draw_without_rendering()
+    width, height = figure.bbox.width, figure.bbox.height
+    for text in figure.findobj(Text):
+        if text.get_text().strip() and text.get_visible():
+            box = text.get_window_extent()
+            outside = box.x0 < -2 or box.y0 < -2 or box.x1 > width + 2 or box.y1 > height + 2
+            # Ticks beyond the limits of an axis exist but are not drawn.
+            ticks = [label for axes in figure.axes for label in (*axes.get_xticklabels(which="both"), *axes.get_yticklabels(which="both"))]
+            assert not outside or text in ticks, text.get_text()
+
+
+@pytest.mark.parametrize("name", ["G2-network-at-initialisation", "figure-4"])
+def test_same_arrays_same_bytes(name: str) -> None:
+    assert render(FIGURES[name]) == render(FIGURES[name])
+
+
+def test_same_bytes_in_another_process() -> None:
+    """Neither hash randomisation nor the time of day enters a file."""
+    code = (
+        "import hashlib; from reports.figures import render; from tests.support.sample_report import sample_figures\n"
+        "svg, png = render(next(f for f in sample_figures() if f.kind == 'figure_6'))\n"
+        "print(hashlib.sha256(svg.encode() + png).hexdigest())"
+    )
+    svg, png = render(FIGURES["figure-6"])
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert found.stdout.strip() == hashlib.sha256(svg.encode() + png).hexdigest()
+
+
+def test_drawing_leaves_matplotlib_as_it_was() -> None:
+    before = dict(mpl.rcParams)
+    render(line(x=[1, 2], prediction=[1, 2]))
+    assert dict(mpl.rcParams) == before
+
+
+def test_comparison_draws_the_residual_in_margins() -> None:
+    figure = draw(
+        line(
+            x=[1, 2, 3],
+            prediction=[1.0, 1.0, 1.0],
+            measured=[1.0, 1.05, 0.9],
+            lower=[0.9, 1.0, 0.8],
+            upper=[1.1, 1.1, 1.0],
+            margin=[0.1] * 3,
+        )
+    )
+    residual = figure.axes[1]
+    dots = next(one for one in residual.lines if one.get_marker() == "o")
+    # (measured − prediction)/margin; 0.1 has a relative rounding of 2^-53, amplified tenfold by the division.
+    np.testing.assert_allclose(dots.get_ydata(), [0.0, 0.5, -1.0], atol=1e-14)
+    low, high = residual.get_ylim()
+    assert low < -2.0 < 1.0 < high
+
+
+def test_comparison_without_margin_has_no_residual_panel() -> None:
+    assert len(draw(line(x=[1, 2], prediction=[1, 2], measured=[1, 2])).axes) == 1
+
+
+def test_huge_residuals_keep_the_margin_visible() -> None:
+    figure = draw(line(x=[1, 2], prediction=[0, 0], measured=[0.5, 1e8], lower=[0.4, 9e7], upper=[0.6, 1.1e8], margin=[1.0, 1.0]))
+    assert figure.axes[1].get_yscale() == "symlog"
+
+
+def test_points_become_a_band_when_they_are_many() -> None:
+    x = np.linspace(0, 1, 200)
+    figure = draw(line(x=x, measured=x, lower=x - 0.1, upper=x + 0.1))
+    assert not [one for one in figure.axes[0].lines if one.get_marker() == "o"]
+    assert "measured, with its band" in {text.get_text() for text in figure.findobj(Text)}
+
+
+def test_log_axis_leaves_out_what_it_cannot_show() -> None:
+    data = line(x=[0, 1, 10, 100], measured=[1, 0.1, 0.0, 0.01])
+    figure = draw(replace(data, labels={"xscale": "log", "yscale": "log"}))
+    dots = next(one for one in figure.axes[0].lines if one.get_marker() == "o")
+    shown = np.isfinite(dots.get_ydata())
+    assert shown.tolist() == [False, True, False, True]
+
+
+def test_nan_is_a_gap_not_an_error() -> None:
+    svg, _ = render(line(x=[1, 2, 3], prediction=[1, np.nan, 3], measured=[1, 2, np.nan], margin=[0.1] * 3))
+    assert "nan" not in svg.lower().replace("nance", "")
+
+
+def test_end_labels_do_not_overlap() -> None:
+    arrays = {}
+    for k in range(6):
+        arrays |= {f"series {k}/x": np.arange(3.0), f"series {k}/prediction": np.full(3, 1.0 + 1e-3 * k)}
+    figure = draw(FigureData("f", "comparison", "", "", "G1", arrays))
+    figure.draw_without_rendering()
+    boxes = sorted(
+        (text.get_window_extent().y0, text.get_window_extent().y1) for text in figure.findobj(Text) if text.get_text().startswith("series")
+    )
+    assert len(boxes) == 6
+    assert all(below[1] <= above[0] + 1 for below, above in itertools.pairwise(boxes))
+
+
+def test_svg_holds_text_as_text_and_no_date() -> None:
+    svg, png = render(replace(line(x=[1, 2], prediction=[1, 2]), labels={"x": "angle θ_d (degrees)"}))
+    assert 'θ<tspan dy="2.2" font-size="75%">d</tspan>' in svg
+    assert not re.search(r"<metadata|<dc:date|Matplotlib v", svg)
+    assert png.startswith(b"\x89PNG")
+    assert b"Software" not in png
+    assert b"Matplotlib" not in png
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("plain", "plain"), (r"$\theta_d$", r"$\theta_d$"), ("costs $5", r"costs \$5"), (r"$\nonsense$", r"\$\nonsense\$")]
+)
+def test_dollar_signs(text: str, shown: str) -> None:
+    assert plain_or_math(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"kind": "pie"}, "'pie'"),
+        ({"arrays": {}}, "no data"),
+        ({"arrays": {"line/x": np.empty(0)}}, "no data"),
+        ({"arrays": {"x": np.arange(2.0)}}, "'x'"),
+        ({"arrays": {"line/x": np.arange(2.0), "line/measured": np.arange(3.0)}}, "'measured': 3"),
+        ({"arrays": {"line/measured": np.arange(3.0)}}, "no column 'x'"),
+        ({"labels": {"xscale": "square"}}, "'square'"),
+        ({"kind": "figure_3"}, "'angle'"),
+    ],
+)
+def test_bad_figures_are_refused_by_name(change: dict[str, object], named: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(named)) as caught:
+        draw(replace(line(x=[1, 2], prediction=[1, 2]), **change))  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+def test_figure_3_without_a_plane_shows_the_angles_alone() -> None:
+    data = FIGURES["figure-3"]
+    angles = {name: array for name, array in data.arrays.items() if not name.startswith("cluster")}
+    assert len(draw(replace(data, arrays=angles)).axes) == 1
+
+
+def test_figure_4_marks_the_segment_gradients() -> None:
+    figure = draw(FIGURES["figure-4"])
+    places = {float(np.ravel(one.get_xdata())[0]) for one in figure.axes[0].lines if one.get_linestyle() == "--"}
+    assert places == {0.0, 112.0, 176.5}
