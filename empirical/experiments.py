@@ -78,7 +78,7 @@ def _digits(classes: tuple[int, int], normalize: str = "unit") -> DataSpec:
 
 
 def _mnist(tier: str, normalize: str = "unit") -> DataSpec:
-    n_train, n_test = _pick(tier, 600, 2000, None), _pick(tier, 1000, None, None)
+    n_train, n_test = _pick(tier, 1000, 2000, None), _pick(tier, 1000, None, None)
     return DataSpec(name="mnist", classes=(7, 9), n_train=n_train, n_test=n_test, normalize=normalize)
 
 
@@ -102,7 +102,7 @@ def _stochastic(name: str, tier: str, data: DataSpec, steps: int, *, learning_ra
         noise_level=0.4,
         network=NetworkSpec(width=512, depth=2, convention="pytorch"),
         training=TrainingSpec(learning_rate=learning_rate, steps=steps, batch_size=batch_size, n_records=_pick(tier, 30, 40, 60)),
-        seeds=seeds_by_rule(name, _pick(tier, 4, 8, 16)),
+        seeds=seeds_by_rule(name, _pick(tier, 24, 24, 32)),
     )
 
 
@@ -156,7 +156,7 @@ def _directions(name: str, tier: str, data: DataSpec, *, depth: int = 1, kernel:
         noise_level=0.3,
         network=NetworkSpec(width=512, depth=depth, centred=True),
         # Angles of pairs are judged by their mean over networks (tests/claims/test_figure_3.py), which takes more of them.
-        seeds=seeds_by_rule(name, _pick(tier, 64, 128, 256) if kernel else _pick(tier, 8, 16, 32)),
+        seeds=seeds_by_rule(name, _pick(tier, 64, 128, 256) if kernel else _pick(tier, 32, 64, 128)),
         kernel=kernel,
     )
 

@@ -90,6 +90,7 @@ class AgreementRecord:
         verdict: AGREES, DISAGREES, INCONCLUSIVE or ERROR.
         expected: the verdict that the test states for this check, or None where only the claim's own expectation binds.
         prediction: predicted value of the deciding component (the nearer end, for a range).
+        region: predicted values (lower, upper) of the deciding component; equal for a number, infinite on an open side.
         estimate: measured value of the deciding component.
         interval: confidence interval (lower, upper) of the deciding component.
         margin: margin of the deciding component.
@@ -109,6 +110,7 @@ class AgreementRecord:
     verdict: Verdict
     expected: Verdict | None
     prediction: float
+    region: tuple[float, float]
     estimate: float
     interval: tuple[float, float]
     margin: float
@@ -199,7 +201,7 @@ def judge(
     inside = (lower >= low - size) & (upper <= high + size)
     # Distance of the far end of the interval from the predicted region decides which component is worst.
     reach = np.maximum(np.maximum(upper - high, low - lower), 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         strain = np.where(reach > 0, reach / size, 0.0)
     if missing.any():
         verdict, worst = Verdict.ERROR, int(np.argmax(missing))
@@ -218,6 +220,7 @@ def judge(
         verdict=verdict,
         expected=None if expected is None else Verdict(expected),
         prediction=nearest,
+        region=(float(low[worst]), float(high[worst])),
         estimate=float(value[worst]),
         interval=(float(lower[worst]), float(upper[worst])),
         margin=float(size[worst]),

@@ -66,10 +66,7 @@ def figure_3(data: FigureData) -> Figure:
             if x is None or y is None:
                 raise ValueError(f"series {one.name!r} of figure {data.id!r} has no column 'x'")
             left.plot(x, y, "o", color=one.color, markersize=3.6, alpha=0.65, markeredgewidth=0)
-            reach = float(np.hypot(x.mean(), y.mean())) or 1.0
-            left.annotate(
-                one.label, (x.mean() * (1 + 0.32 / reach), y.mean() * (1 + 0.32 / reach)), ha="center", va="center", color=one.color
-            )
+        _name_clouds(left, clouds)
         left.set_aspect("equal", adjustable="datalim")
         left.margins(0.25)
         left.set(xlabel=plain_or_math(data.labels.get("x:data", "x₁")), ylabel=plain_or_math(data.labels.get("y:data", "x₂")))
@@ -152,6 +149,18 @@ def _titles(axes: Axes, labels: Mapping[str, str], panel: str, *, x: str, y: str
     """Axis titles from the labels, with the paper's own as the default."""
     axes.set_xlabel(plain_or_math(labels.get(f"x:{panel}", labels.get("x", x))))
     axes.set_ylabel(plain_or_math(labels.get(f"y:{panel}", labels.get("y", y))))
+
+
+def _name_clouds(axes: Axes, clouds: Sequence[Series]) -> None:
+    """Write each cloud's name beside it, on the side of the common centre, where there is room."""
+    centers = np.array([[float(np.mean(np.asarray(one.columns[axis], dtype=float))) for axis in "xy"] for one in clouds])
+    middle = centers.mean(axis=0) if len(clouds) > 1 else centers[0] - [0.0, 1.0]
+    for one, center in zip(clouds, centers, strict=True):
+        way = middle - center
+        length = float(np.hypot(*way))
+        shift = 34.0 * way / length if length > 0 else np.array([0.0, -34.0])
+        spot = float(shift[0]), float(shift[1])
+        axes.annotate(one.label, tuple(center), spot, textcoords="offset points", ha="center", va="center", color=one.color)
 
 
 def _histograms(axes: Axes, series: Sequence[Series], *, labels: Mapping[str, str], panel: str = "", top: float = 1.18) -> str:

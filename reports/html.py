@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -29,6 +30,8 @@ SECTIONS: Mapping[str, str] = {
 }
 """First letter of an id → heading."""
 
+FEW_ROWS = 4
+OTHER = "other settings"
 MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December")
 
 
@@ -55,10 +58,19 @@ def render_html(document: Mapping[str, Any], drawings: Mapping[str, str]) -> str
     rows: dict[str, list[Mapping[str, Any]]] = {}
     for row in document["claims"]:
         rows.setdefault(row["id"], []).append(row)
-    claims = [{**claim, "rows": rows.get(claim["id"], []), "judged": _judged(rows.get(claim["id"], []))} for claim in document["register"]]
-    judged = [row for row in document["claims"] if row["verdict"] != "NOT RUN"]
+    claims = []
+    for claim in document["register"]:
+        own = rows.get(claim["id"], [])
+        claims.append({**claim, "rows": own, "judged": _judged(own), "prominent": _prominent(own)})
+    regimes = {name: row["regime"] for row in document["claims"] for name in row["figures"]}
+    shown = [row for row in document["claims"] if row["regime"]]
+    places = columns_of(shown)
     figures = [
-        {**figure, "svg": prepare_figure(drawings[figure["id"]], name=figure["id"], label=f"{figure['title']}. {figure['caption']}")}
+        {
+            **figure,
+            "regime": regimes.get(figure["id"], ""),
+            "svg": prepare_figure(drawings[figure["id"]], name=figure["id"], label=f"{figure['title']}. {figure['caption']}"),
+        }
         for figure in document["figures"]
         if figure["id"] in drawings
     ]
@@ -70,8 +82,9 @@ def render_html(document: Mapping[str, Any], drawings: Mapping[str, str]) -> str
         summary=document["summary"],
         claims=claims,
         groups=[(SECTIONS.get(letter, letter), [claim for claim in claims if claim["id"][0] == letter]) for letter in _letters(claims)],
-        models=list(dict.fromkeys(row["model"] for row in judged)),
-        data_sets=list(dict.fromkeys(row["data"] for row in judged)),
+        models=sorted({column for column, _ in places.values()}, key=lambda name: (name == OTHER, name)),
+        places=places,
+        data_sets=_data_sets(document["provenance"], shown),
         unexpected=[row for row in document["claims"] if row["failures"]],
         rejected=[claim for claim in claims if claim["id"] in {one["id"] for one in rejected_claims(document)}],
         violated=[claim for claim in claims if any(row["verdict"] == "ASSUMPTION VIOLATED" for row in claim["rows"])],
@@ -88,6 +101,36 @@ def render_html(document: Mapping[str, Any], drawings: Mapping[str, str]) -> str
 
 def _judged(rows: Sequence[Mapping[str, Any]]) -> bool:
     return any(row["verdict"] != "NOT RUN" for row in rows)
+
+
+def columns_of(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], tuple[str, str]]:
+    """Where a row stands in the matrix: (id, regime) → column and label.
+
+    A column is a kind of model, its name up to the first comma; kinds with few rows share the column "other settings".
+    """
+    families = [str(row["model"]).partition(",")[0].strip().replace("networks at", "network at") for row in rows]
+    frequent = [family for family, count in Counter(families).most_common() if count >= FEW_ROWS]
+    places = {}
+    for row, family in zip(rows, families, strict=True):
+        detail = str(row["model"]).partition(",")[2].strip()
+        parts = (detail, row["data"]) if family in frequent else (row["model"], row["data"])
+        label = " · ".join(part for part in parts if part and part != "any")
+        places[row["id"], row["regime"]] = (family if family in frequent else OTHER, label)
+    return places
+
+
+def _prominent(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The verdict by which a claim is coloured in the contents: the most notable one of its rows."""
+    order = ("ERROR", "DISAGREES", "INCONCLUSIVE", "ASSUMPTION VIOLATED", "AGREES", "NOT RUN")
+    return min((str(row["verdict"]) for row in rows), key=order.index, default="NOT RUN")
+
+
+def _data_sets(provenance: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of the data sets that were loaded; where the provenance has none, what the rows say."""
+    loaded = provenance.get("data")
+    if isinstance(loaded, Mapping) and loaded:
+        return [*map(str, loaded), "constructed inputs"]
+    return list(dict.fromkeys(str(row["data"]) for row in rows if row["verdict"] != "NOT RUN"))
 
 
 def _letters(claims: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -151,8 +151,8 @@ def residual_panel(axes: Axes, series: Sequence[Series], *, labels: Mapping[str,
         if x is None or residual is None:
             continue
         value, low, high = residual
-        finite = np.concatenate([part[np.isfinite(part)] for part in residual])
-        reach = max(reach, float(np.max(np.abs(finite), initial=0.0)))
+        farthest, ends = (float(np.max(np.abs(part[np.isfinite(part)]), initial=1.0)) for part in (value, np.concatenate((low, high))))
+        reach = max(reach, farthest, min(ends, 4 * farthest))  # one interval far wider than its margin must not hide the rest
         if len(x) > MANY_POINTS:
             axes.fill_between(x, low, high, color=one.color, alpha=0.25, linewidth=0)
             axes.plot(x, value, color=one.color, linewidth=1.2)

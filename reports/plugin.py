@@ -217,7 +217,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Check the marks of claim tests and select by data set; an unknown claim or experiment is an error, never a silent pass."""
     session = config.stash[SESSION]
     dataset = config.getoption("--dataset")
-    kept, dropped = [], []
+    kept: list[pytest.Item] = []
+    dropped: list[pytest.Item] = []
     for item in items:
         try:
             claim = _claim_of(item)

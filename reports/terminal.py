@@ -68,9 +68,12 @@ def print_run(document: Mapping[str, Any], console: Console) -> None:
             row["id"], row["title"], row["regime"], verdict_text(row["verdict"]), expected, shown, number_text(row["margin"], digits=2)
         )
     console.print(table)
-    waiting = [row["id"] for row in document["claims"] if row["verdict"] == "NOT RUN" and not row["regime"]]
-    if waiting:
-        console.print(Text.assemble(verdict_text("NOT RUN"), f"  {len(waiting)} claims: ", (", ".join(waiting), "dim")))
+    waiting: dict[str, list[str]] = {}
+    for row in document["claims"]:
+        if row["verdict"] == "NOT RUN" and not row["regime"]:
+            waiting.setdefault(row["reason"], []).append(row["id"])
+    for reason, ids in waiting.items():
+        console.print(Text.assemble(verdict_text("NOT RUN"), f"  {len(ids)} claims, {reason}: ", (", ".join(ids), "dim")))
     _print_rejected(document, console)
     _print_failures(document, console)
     summary = document["summary"]

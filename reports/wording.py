@@ -84,8 +84,11 @@ _ONE = re.compile(_SCRIPTS)
 
 
 def rejected_claims(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The claims in the papers' own words that the evidence rejects in some regime, in the register's order."""
-    rejected = {row["id"] for row in document["claims"] if row["verdict"] == "DISAGREES"}
+    """The claims in the papers' own words that the evidence rejects in some regime, as the register expects, in its order.
+
+    An unexpected rejection is a failure to be looked into; it stands under that heading, not here.
+    """
+    rejected = {row["id"] for row in document["claims"] if row["verdict"] == row["expected"] == "DISAGREES"}
     return [claim for claim in document["register"] if claim["id"] in rejected and claim["quote"]]
 
 

@@ -18,7 +18,7 @@ _Task = TypeVar("_Task")
 
 
 def worker_count() -> int:
-    """Return the number of threads to use: one per core, at most eight, where the interpreter lock between NumPy calls becomes the limit."""
+    """Return the number of threads to use: one per core, at most eight (then the interpreter lock between NumPy calls is the limit)."""
     return min(multiprocessing.cpu_count(), 8)
 
 

@@ -68,8 +68,8 @@ def gradient_descent(
         cross_kernel: ``[n_test, n]`` kernel between test points and training samples.
         initial_test_logits: test logits before the first step, the shape of ``initial_logits`` with n_test for n; zero by default, so that
             ``test_logits`` is then the change since initialisation.
-        record: which steps to record: None for every step 0 … ``steps``; an integer k ≥ 2 for at most k steps spaced evenly in log time,
-            0 and the last among them; or the step numbers themselves.
+        record: which steps to record: None for every step 0 … ``steps`` (mind the memory); an integer k ≥ 2 for at most k steps spaced
+            evenly in log time, 0 and the last among them; or the step numbers themselves.
 
     Returns:
         The trajectory; times are η · step.

@@ -108,7 +108,8 @@ def ntk_moments(theta: ArrayLike, *, width: int, activation: str = "relu", conve
         width: number of hidden neurons m.
         activation: "relu" (Eq. (7) [A], or Eq. (2) [B] with L = 1) or "linear" (Eq. (6) [A]).
         convention: "eq7", and "eq6" for the linear network: factor 1/√m of Eqs. (6), (7) [A], for which E K(x, x) is 1 (ReLU) and
-            2 (linear); "eq2": √(2/m) of Eq. (2) [B], for which every kernel is twice as large.
+            2 (linear); "eq2": √(2/m) of Eq. (2) [B], for which every kernel is twice as large (for the linear network this is the
+            formula with σ = id taken literally, while `theory.ntk` keeps the scale of Eq. (6) there).
 
     Raises:
         ValueError: if an angle lies outside [0, π], the width is not a positive integer, or a choice is unknown.

@@ -30,8 +30,8 @@ FloatArray = NDArray[np.floating[Any]]
 class TruthGeometry:
     """How the gradients of D relate to those of the relabelled set D̂. Leading axes (times, seeds) are allowed.
 
-    A value is NaN where its denominator vanishes: a class without samples, or a noise-free gradient of zero. G = G_c + G_n is small beside its
-    parts when α is near 1, and inner products lose digits with the square: cosine_with_truth has an error of about ε/(1−α)².
+    A value is NaN where its denominator vanishes: a class without samples, or a noise-free gradient of zero. G = G_c + G_n is small beside
+    its parts when α is near 1, and inner products lose digits with the square: cosine_with_truth has an error of about ε/(1−α)².
 
     Attributes:
         gram: ``[..., 3C, 3C]`` inner products of (clean^(0) …, noise^(0) …, relabelled^(0) …).

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from empirical.inference import Estimate, exact
 from reports.agreement import Range
 from reports.evidence import Agreement
-from tests.support.estimates import mean_design, means
+from tests.support.estimates import mean_design, means, points_over_curve
 from theory.angles import (
     cos_gradient_angle,
     gradient_angle,
@@ -119,7 +121,7 @@ def test_small_angles_give_small_gradient_angles_at_infinite_width(agreement: Ag
 @pytest.mark.regime("network at initialisation, width 1024", "pairs at 0.003 to 0.03 rad")
 @pytest.mark.experiments(*(f"kernels-{activation}-small-angles" for activation in ACTIVATIONS))
 def test_small_angles_give_small_gradient_angles_in_networks(agreement: Agreement) -> None:
-    exponents = {"linear": 1.0, "relu": 0.5}
+    exponents, arrays = {"linear": 1.0, "relu": 0.5}, {}
     for activation, exponent in exponents.items():
         sample = agreement.measure(f"kernels-{activation}-small-angles")
         theta, rate = sample.angle.values, agreement.error_rate
@@ -159,3 +161,24 @@ def test_small_angles_give_small_gradient_angles_in_networks(agreement: Agreemen
         agreement.check(f"{activation}: exponent of θ_h in θ_d", prediction=exponent, estimate=interval, margin=margin)
         wrong = 1.5 - exponent
         agreement.control(f"{activation}: exponent {wrong:g}", prediction=wrong, estimate=interval, margin=margin)
+        arrays |= points_over_curve(
+            "ReLU" if activation == "relu" else activation,
+            np.degrees(theta),
+            in_degrees(estimate),
+            0.0,
+            lambda x, activation=activation: np.degrees(gradient_angle(np.radians(x), activation=activation)),
+            np.geomspace(0.1, 90, 30),
+        )
+    agreement.figure(
+        "comparison",
+        title="Small angles: θ_h ∝ √θ_d for ReLU, θ_h = θ_d for linear networks",
+        caption=f"Means over {sample.sizes['seed']} networks of width 1024; lines: infinite width, one hidden layer.",
+        arrays={name: values for name, values in arrays.items() if not name.endswith("/margin")},
+        labels={"x": "angle between the inputs, θ_d (degrees)", "y": "θ_h (degrees)", "xscale": "log", "yscale": "log"},
+    )
+
+
+def in_degrees(gap: Estimate) -> Estimate:
+    """The angle θ_h in degrees, from an estimate of 1 − cos θ_h = 2 sin²(θ_h/2)."""
+    value, lower, upper = (np.degrees(2 * np.arcsin(np.sqrt(np.asarray(part) / 2))) for part in (gap.value, gap.lower, gap.upper))
+    return replace(gap, value=value, lower=lower, upper=upper, unit="°")

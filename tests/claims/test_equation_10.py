@@ -69,9 +69,12 @@ def test_factor_on_data(agreement: Agreement, regime: Regime) -> None:
     own_label = corrected.mean() * noise_level * history.own_label_drift.mean(axis=0)
     rounding = 2 * history.resolution * corrected.mean()
     t = most_telling_time(printed.mean(axis=0), np.full_like(own_label, corrected.mean()), own_label + rounding)
-    # Label draws: the ratio is the inverse share, whose spread at t = 0 is known; it moves as residuals grow unequal, at most by that spread.
-    draws = label_draws(history.share_sd[0] / (1 - noise_level) ** 2, replicates=len(measured), error_rate=rate)
-    margin, when = {"memorised own label": own_label[t], "label draws": draws, "rounding": rounding}, f"η·step = {history.times[t]:.3g}"
+    # The ratio of a label draw is an inverse share, of known spread at t = 0. It moves as residuals grow unequal: for networks by what the
+    # infinite-width run of the same label draws foretells, for that run itself at most by the spread at t = 0.
+    foreseen, spread = regime.foreseen(agreement), history.share_sd[0] / (1 - noise_level) ** 2
+    moved = spread if foreseen is None else float(np.std(np.subtract(*foreseen.truth_ratio.mean(axis=2)[:, [t, 0]].T)))
+    draws, later = (label_draws(sd, replicates=len(measured), error_rate=rate) for sd in (spread, moved))
+    margin, when = {"memorised own label": own_label[t], "label draws": later, "rounding": rounding}, f"η·step = {history.times[t]:.3g}"
 
     prediction, estimate = paired(measured[:, t], printed[:, t], error_rate=rate)
     agreement.check(f"‖ĝ‖/‖g_clean‖ against 1 + α_t, {when}", prediction=prediction, estimate=estimate, margin=margin)
@@ -88,7 +91,7 @@ def test_factor_on_data(agreement: Agreement, regime: Regime) -> None:
     agreement.figure(
         "comparison",
         title="Gradient with true labels over clean gradient",
-        caption=f"The ratio stays near 1/(1 − δ) = {1 / (1 - noise_level):.3f} while the printed 1 + α_t rises. Dots: mean over replicates.",
+        caption=f"The ratio stays near 1/(1 − δ) = {1 / (1 - noise_level):.3f} while the printed 1 + α_t rises. Dots: means.",
         arrays={
             "corrected 1/(1 − δ)/x": history.times[shown],
             "corrected 1/(1 − δ)/prediction": np.full_like(history.times[shown], corrected.mean()),

@@ -16,7 +16,7 @@ from empirical.networks import FullyConnected
 from reports.agreement import Range
 from reports.evidence import Agreement
 
-NETWORKS, SAMPLES = 200, 8
+NETWORKS, SAMPLES = 60, 8
 ARCHITECTURES = (("eq2", "relu"), ("eq7", "relu"), ("eq6", "linear"), ("eq7", "tanh"), ("pytorch", "relu"))
 N_INPUTS, WIDTH, DEPTHS = 6, 64, (1, 2, 4)
 EPS = np.finfo(np.float64).eps

@@ -17,6 +17,8 @@ from theory.finite_width_laws import (
     gram_frobenius_moment,
 )
 
+Entries = dict[tuple[int, str], NDArray[np.float64]]  # width, kind → that entry of AᵀA/m − I in every draw
+
 N_COLUMNS = 4
 DRAWS = {"quick": 20_000, "standard": 100_000, "full": 400_000}
 WIDTHS = (25, 100, 400)
@@ -26,7 +28,7 @@ KINDS = {"off the diagonal": False, "on the diagonal": True}
 @pytest.mark.claim("G6")
 @pytest.mark.regime("Gaussian matrices", "any")
 def test_gram_matrix_of_a_gaussian_matrix_tends_to_the_identity(agreement: Agreement) -> None:
-    rate, n = agreement.error_rate, DRAWS[agreement.tier]
+    n = DRAWS[agreement.tier]
     entries = {(m, kind): np.empty(n) for m in WIDTHS for kind in KINDS}
     frobenius = {m: np.empty(n) for m in WIDTHS}
     for m in WIDTHS:
@@ -36,7 +38,16 @@ def test_gram_matrix_of_a_gaussian_matrix_tends_to_the_identity(agreement: Agree
             entries[m, "off the diagonal"][rows], entries[m, "on the diagonal"][rows] = gram[:, 0, 1], gram[:, 0, 0]
             frobenius[m][rows] = (gram**2).sum(axis=(1, 2))
 
-    # (29) as printed, at m = 100 and ε = 0.1: 0.1 and 0.2. The frequency has an exact (Clopper-Pearson) interval.
+    judge_bounds(agreement, entries)
+    judge_variances(agreement, entries)
+    judge_norm(agreement, np.stack([frobenius[m] for m in WIDTHS], axis=1))
+    show(agreement, entries)
+
+
+def judge_bounds(agreement: Agreement, entries: Entries) -> None:
+    """(29) as printed, Var/ε, is exceeded; Var/ε² holds, and the probabilities are those of the exact laws."""
+    rate = agreement.error_rate
+    # At m = 100 and ε = 0.1 the printed bounds are 0.1 and 0.2. The frequency has an exact (Clopper-Pearson) interval.
     cases = [(100, 0.1, kind) for kind in KINDS]
     printed = [gram_chebyshev_bound(epsilon, width=m, diagonal=KINDS[kind], form="printed") for m, epsilon, kind in cases]
     frequency, sampling = frequencies(entries, cases, rate)
@@ -68,11 +79,15 @@ def test_gram_matrix_of_a_gaussian_matrix_tends_to_the_identity(agreement: Agree
     ]
     agreement.correct("exact probability over Var/ε²", prediction=Range(upper=1.0), estimate=exact(excess), margin={"rounding": 1e-9})
 
-    # Variances 1/m and 2/m. Excess kurtosis: (χ²_m − χ²'_m)/2m has 6/m, χ²_m/m has 12/m.
+
+def judge_variances(agreement: Agreement, entries: Entries) -> None:
+    """Variances (28): 1/m off and 2/m on the diagonal."""
+    # Excess kurtosis: (χ²_m − χ²'_m)/2m has 6/m, χ²_m/m has 12/m.
+    rate = agreement.error_rate
     samples = np.stack([entries[m, kind] for m in WIDTHS for kind in KINDS], axis=1)
     variance = np.array([gram_entry_variance(m, diagonal=diagonal) for m in WIDTHS for diagonal in KINDS.values()])
     kurtosis = np.array([12 / m if diagonal else 6 / m for m in WIDTHS for diagonal in KINDS.values()])
-    design = variance_design(kurtosis, n_seeds=n, error_rate=rate)
+    design = variance_design(kurtosis, n_seeds=len(samples), error_rate=rate)
     assert np.all(design.detectable() < 0.5)  # power: 1/m for 2/m, half of the variance
     for judge_it, name, claimed in (
         (agreement.check, "Var of the entries against 1/m off and 2/m on the diagonal (Eq. 28)", variance),
@@ -81,18 +96,20 @@ def test_gram_matrix_of_a_gaussian_matrix_tends_to_the_identity(agreement: Agree
         measured = relative_variances(samples, variance=claimed, excess_kurtosis=kurtosis, error_rate=rate)
         judge_it(name, prediction=1.0, estimate=measured, margin={"sampling": design.margin})
 
-    # Convergence in probability stands: E‖AᵀA/m − I‖_F² = d(d+1)/m. The square of a Gaussian entry has variance 2σ⁴, which sums to
+
+def judge_norm(agreement: Agreement, squares: NDArray[np.float64]) -> None:
+    """Convergence in probability stands: E‖AᵀA/m − I‖_F² = d(d+1)/m, from ``squares`` ``[draw, width]``."""
+    # The square of a Gaussian entry has variance 2σ⁴, which sums to
     # Var‖·‖_F² = 4d(d+1)/m² · (1 + O(1/m)); the term of order 1/m is about 12/m at d = 4, and 15/m is allowed.
-    squares = np.stack([frobenius[m] for m in WIDTHS], axis=1)
+    rate = agreement.error_rate
     expected = np.array([gram_frobenius_moment(m, n_inputs=N_COLUMNS) for m in WIDTHS])
     widths = np.array(WIDTHS)
     sigma = np.sqrt(4 * N_COLUMNS * (N_COLUMNS + 1) * (1 + 15 / widths)) / widths
-    half = mean_design(sigma, n_seeds=n, error_rate=rate)
+    half = mean_design(sigma, n_seeds=len(squares), error_rate=rate)
     assert np.all(half.detectable() < expected / (N_COLUMNS + 1))  # power: d²/m for d(d+1)/m
     estimate = means(squares, sigma=sigma, error_rate=rate)
     agreement.correct("E‖AᵀA/m − I‖_F² against d(d+1)/m", prediction=expected, estimate=estimate, margin={"sampling": half.margin})
     agreement.control("E‖AᵀA/m − I‖_F² against d²/m", prediction=N_COLUMNS**2 / widths, estimate=estimate, margin={"sampling": half.margin})
-    show(agreement, entries)
 
 
 def deviation_of_gram(rng: np.random.Generator, m: int) -> NDArray[np.float64]:
@@ -101,9 +118,7 @@ def deviation_of_gram(rng: np.random.Generator, m: int) -> NDArray[np.float64]:
     return np.einsum("nki,nkj->nij", A, A, optimize=True) / m - np.eye(N_COLUMNS)
 
 
-def frequencies(
-    entries: dict[tuple[int, str], NDArray[np.float64]], cases: list[tuple[int, float, str]], error_rate: float
-) -> tuple[Estimate, NDArray[np.float64]]:
+def frequencies(entries: Entries, cases: list[tuple[int, float, str]], error_rate: float) -> tuple[Estimate, NDArray[np.float64]]:
     """How often entries deviate by ε or more, with exact intervals for all cases at once, and the margin that their number allows.
 
     The margin is two half-widths at the exact probability, by Hoeffding: at most √(ln(2k/error_rate)/(2n)) each.
@@ -113,7 +128,7 @@ def frequencies(
     return joined(found), np.full(k, 2 * np.sqrt(np.log(2 * k / error_rate) / (2 * n)))
 
 
-def show(agreement: Agreement, entries: dict[tuple[int, str], NDArray[np.float64]]) -> None:
+def show(agreement: Agreement, entries: Entries) -> None:
     """The exact probability, the frequencies and both bounds at m = 100, off the diagonal."""
     m, kind = 100, "off the diagonal"
     epsilon = np.linspace(0.04, 0.4, 19)

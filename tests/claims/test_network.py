@@ -47,15 +47,17 @@ def test_norms_and_kernel_are_preserved_in_expectation(agreement: Agreement) -> 
             agreement.check(
                 name, prediction=prediction, estimate=means(samples, sigma=sigma, error_rate=rate), margin={"sampling": design.margin}
             )
-        part_design = mean_design(part_sd, n_seeds=seeds, error_rate=rate)
+        few = seeds // 4  # a factor two is seen by fewer networks too
+        design = mean_design(part_sd, n_seeds=few, error_rate=rate)
+        assert np.all(design.detectable() < 0.5)
         fan_in, halved = (2 / N_INPUTS) ** 0.5, (1 / WIDTH) ** 0.5
         for name, changed in (("√(2/d) in the first layer", {0: fan_in}), ("√2 dropped in the last hidden layer", {depth - 1: halved})):
-            _, wrong = draw(x, depth=depth, seeds=agreement.rng.integers(2**62, size=seeds), scales=changed)
+            _, wrong = draw(x, depth=depth, seeds=agreement.rng.integers(2**62, size=few), scales=changed)
             agreement.control(
                 f"{name}, L = {depth}: part of each matrix in K(x, x)/‖x‖²",
                 prediction=np.ones(depth + 1),
                 estimate=means(wrong, sigma=part_sd, error_rate=rate),
-                margin={"sampling": part_design.margin},
+                margin={"sampling": design.margin},
             )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from empirical.inference import exact
 from reports.evidence import Agreement
-from tests.support.histories import FULL, TRUTH
+from tests.support.histories import FULL, TRUTH, History
 from tests.support.paired import label_draws, most_telling_time, paired
 from tests.support.regimes import FIXED_KERNEL, TRAINED, Regime, regimes
 from theory.alpha import alpha_recursion, effective_learning_rate, initial_alpha
@@ -46,6 +47,11 @@ def test_step_size_in_the_exactly_solvable_model(agreement: Agreement) -> None:
         agreement.control(f"δ taken as {noise_level + 0.01:.2f}", prediction=wrong, estimate=exact(factor), margin=margin)
 
 
+def step_deviation(history: History) -> NDArray[np.float64]:
+    """η′/η less the corrected form, with the share realised at t = 0 ``[R, T]``."""
+    return history.step_factor - history.truth_share[:, :1] * (1 - history.alpha_along_truth)
+
+
 @pytest.mark.claim("D4")
 @regimes([*FIXED_KERNEL, *TRAINED])
 def test_step_size_on_data(agreement: Agreement, regime: Regime) -> None:
@@ -58,8 +64,11 @@ def test_step_size_on_data(agreement: Agreement, regime: Regime) -> None:
     t = most_telling_time(printed.mean(axis=0), corrected.mean(axis=0), own_label)
     rounding = 2 * history.resolution
     when, rate = f"η·step = {history.times[t]:.3g}", agreement.error_rate
-    # The share of a label draw moves as residuals grow unequal: at most by its own spread x, and the step by (1 − α)x.
-    moved = label_draws((1 - alpha[:, t].mean()) * history.share_sd[1], replicates=len(measured), error_rate=rate)
+    # The share of a label draw moves as residuals grow unequal. For networks the infinite-width run of the same label draws foretells by
+    # how much; for that run itself, at most by the spread x of the share at t = 0, and the step by (1 − α)x.
+    foreseen = regime.foreseen(agreement)
+    spread = (1 - alpha[:, t].mean()) * history.share_sd[1] if foreseen is None else np.std(step_deviation(foreseen)[:, t])
+    moved = label_draws(float(spread), replicates=len(measured), error_rate=rate)
     margin = {"memorised own label": own_label[t], "label draws": moved, "rounding": rounding}
 
     prediction, estimate = paired(measured[:, t], printed[:, t], error_rate=rate)

@@ -14,7 +14,7 @@ from empirical.inference import exact
 from empirical.networks import FullyConnected
 from reports.evidence import Agreement
 
-NETWORKS = 300
+NETWORKS = 150
 ARCHITECTURES = (
     ("eq2", "relu"),
     ("eq2", "linear"),

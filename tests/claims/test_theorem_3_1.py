@@ -22,14 +22,15 @@ from tests.support.estimates import (
     law_distance,
     mean_design,
     means,
+    points_over_curve,
     relative_variances,
     variance_design,
 )
-from theory.angles import cos_gradient_angle
 from theory.finite_width import NtkMoments, ntk_moments
 from theory.finite_width_laws import linear_ntk_cdf, relu_ntk_diagonal_cdf
 
 Array = NDArray[np.float64]
+Relation = Callable[[Array], Array]
 WIDTHS = (64, 256, 1024)
 
 # Next order of the expansions in 1/m at 8° … 167°, from the cumulants up to the fourth of one neuron:
@@ -69,13 +70,12 @@ def test_linear_network_keeps_angles(agreement: Agreement) -> None:
         levels = [
             levels_of(K[:, :, a], lambda k, m, angle=angle, convention=convention: linear_ntk_cdf(k, angle, width=m, convention=convention))
             for a, angle in enumerate(theta)
-            if 0 < angle < np.pi
         ]
         law = joined([law_distance(level, lambda u: u, error_rate=rate / len(levels)) for level in levels])
         sampling = law_design(n_seeds=3 * n, error_rate=rate / len(levels)).margin
         judge_it(name, prediction=0.0, estimate=law, margin={"sampling": sampling, "interpolation": INTERPOLATION})
 
-    judge_angles(agreement, kernels, moments, printed=np.cos(theta), wrong=cos_gradient_angle(theta), wrong_name="the ReLU relation (16)")
+    judge_angles(agreement, kernels, moments, printed=np.cos, wrong=equation_16, wrong_name="the ReLU relation (16)")
     # Identical and opposite inputs: ∇h is odd in x, so that θ_h is 0 and π in every network.
     agreement.check(
         "cos θ_h at θ_d = 0 and π, every network",
@@ -92,8 +92,7 @@ def test_relu_network_follows_equation_16(agreement: Agreement) -> None:
     kernels, rate = measured(agreement, "relu"), agreement.error_rate
     theta, K, n = kernels.theta, kernels.K, kernels.K.shape[1]
     moments = [ntk_moments(theta, width=m, activation="relu") for m in WIDTHS]
-    printed = (np.pi - theta) / np.pi * np.cos(theta) + np.sin(theta) / (2 * np.pi)
-    doubled = (np.pi - theta) / np.pi * np.cos(theta) + np.sin(theta) / np.pi
+    printed, doubled = equation_16(theta), one_over_pi(theta)
     judge_mean(agreement, K, moments, prediction=printed, name="E K(x, z)/(‖x‖‖z‖) against Eq. (23), every width", wrong=doubled)
 
     # The excess kurtosis of a mean of m neurons is that of one neuron over m; θ_d = π is left out, where K = 0 in every network.
@@ -125,7 +124,7 @@ def test_relu_network_follows_equation_16(agreement: Agreement) -> None:
             margin={"sampling": sampling, "interpolation": INTERPOLATION},
         )
 
-    judge_angles(agreement, kernels, moments, printed=printed, wrong=doubled, wrong_name="1/π in place of 1/(2π)")
+    judge_angles(agreement, kernels, moments, printed=equation_16, wrong=one_over_pi, wrong_name="1/π in place of 1/(2π)")
     # Opposite inputs open disjoint sets of gates: the gradients are orthogonal in every network.
     agreement.check(
         "cos θ_h at θ_d = 0 and π, every network",
@@ -133,6 +132,16 @@ def test_relu_network_follows_equation_16(agreement: Agreement) -> None:
         estimate=exact(kernels.cosine[:, :, [0, -1]], n_seeds=3 * n),
         margin={"rounding": 4 * max(WIDTHS) * np.finfo(np.float64).eps},
     )
+
+
+def equation_16(theta: Array) -> Array:
+    """Cosine of θ_h as printed in Eq. (16) [A]."""
+    return (np.pi - theta) / np.pi * np.cos(theta) + np.sin(theta) / (2 * np.pi)
+
+
+def one_over_pi(theta: Array) -> Array:
+    """Eq. (16) [A] with 1/π in place of 1/(2π): the negative control."""
+    return equation_16(theta) + np.sin(theta) / (2 * np.pi)
 
 
 @dataclass(frozen=True)
@@ -217,11 +226,11 @@ def judge_mean(
 
 
 def judge_angles(
-    agreement: Agreement, kernels: Kernels, moments: Sequence[NtkMoments], *, printed: Array, wrong: Array, wrong_name: str
+    agreement: Agreement, kernels: Kernels, moments: Sequence[NtkMoments], *, printed: Relation, wrong: Relation, wrong_name: str
 ) -> None:
     """The rate at which cos θ_h approaches the printed value, and the value that it approaches, at the angles between 0 and π."""
-    inner = slice(1, -1)
-    cosines, limit = kernels.cosine[:, :, inner], printed[inner]
+    theta = kernels.theta[1:-1]
+    cosines, limit = kernels.cosine[:, :, 1:-1], printed(theta)
     k, n, widths = len(limit), cosines.shape[1], np.array(WIDTHS, dtype=float)
     rates = [
         rate_in_width(WIDTHS, list(cosines[:, :, a]), statistic="rms", target=float(limit[a]), error_rate=agreement.error_rate / k)
@@ -241,28 +250,22 @@ def judge_angles(
     agreement.control("exponent −1", prediction=-1.0, estimate=exponent, margin=margin)
 
     # Limit: the bias b/m is removed by the line in 1/m, what is left of order 1/m² is a term of the margin.
-    error = np.sqrt(np.array([moment.cosine_variance[inner] for moment in moments]) / n)
+    error = np.sqrt(np.array([moment.cosine_variance[1:-1] for moment in moments]) / n)
     _, intercept = line_coefficients(1 / widths, error[:, 0] / error[0, 0])
     design = mean_design(np.sqrt(n) * np.sqrt((intercept[:, None] ** 2 * error**2).sum(axis=0)), n_seeds=n, error_rate=agreement.error_rate)
     finite = (np.abs(intercept) * SECOND_BIAS / widths**2).sum()
-    assert np.any(design.detectable(finite=finite) < np.abs(wrong - printed)[inner])
+    assert np.any(design.detectable(finite=finite) < np.abs(wrong(theta) - limit))
     margin = {"second order in 1/m": finite, "sampling": design.margin}
     estimate = joined([one.limit for one in rates])
     agreement.check("limit of cos θ_h as the width grows", prediction=limit, estimate=estimate, margin=margin)
-    agreement.control(f"limit of cos θ_h against {wrong_name}", prediction=wrong[inner], estimate=estimate, margin=margin)
-    degrees = np.degrees(kernels.theta[inner])
+    agreement.control(f"limit of cos θ_h against {wrong_name}", prediction=wrong(theta), estimate=estimate, margin=margin)
     agreement.figure(
         "comparison",
         title=f"{agreement.claim.title}: cosine of the angle between gradients",
         caption=f"Means of {n} networks at each width ({', '.join(map(str, WIDTHS))}), extrapolated, over the printed relation.",
-        arrays={
-            "cos θ_h/x": degrees,
-            "cos θ_h/prediction": limit,
-            "cos θ_h/measured": estimate.value,
-            "cos θ_h/lower": estimate.lower,
-            "cos θ_h/upper": estimate.upper,
-            "cos θ_h/margin": finite + design.margin,
-        },
+        arrays=points_over_curve(
+            "cos θ_h", np.degrees(theta), estimate, finite + design.margin, lambda x: printed(np.radians(x)), np.linspace(0, 180, 31)
+        ),
         labels={"x": "angle between the inputs, θ_d (degrees)", "y": "cos θ_h"},
     )
 

@@ -157,7 +157,7 @@ def test_first_seeds_bound_nothing():
 
 
 def test_radius_at_extreme_error_rates():
-    """W − ln w = 1 + 2 ln(1/α) down to α = 1e-200, where the Lambert function's argument underflows, and up to 0.999."""
+    """The equation w − ln w = 1 + 2 ln(1/α) holds down to α = 1e-200, where the Lambert function's argument underflows, and up to 0.999."""
     for error_rate, accuracy in ((0.999, 1e-6), (0.5, 1e-9), (1e-12, 1e-12), (1e-140, 1e-12), (1e-200, 1e-5)):
         w = float(inference.normal_mixture_radius(7, error_rate=error_rate, tuned_at=7)) ** 2 * 7
         # The radius is stationary in ρ², so that an error of the expansion (1e-2 relative in ln w) enters squared.

@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("*/README.md")), *sorted(ROOT.glob("tests/*/README.md")), *sorted(ROOT.glob("theory/notes/*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted(ROOT.glob("*/README.md")),
+    *sorted(ROOT.glob("tests/*/README.md")),
+    *sorted(ROOT.glob("theory/notes/*.md")),
+]
 
 
 def test_examples_of_the_readme_run() -> None:

@@ -46,7 +46,11 @@ def test_it(agreement):
         ("no check at all", "pass", "no check was executed"),
         ("no control", 'agreement.check("one", **right)', "no negative control"),
         ("a control that passes", 'agreement.check("one", **right); agreement.control("two", **right)', "check not as expected"),
-        ("a verdict that turned", 'agreement.check("one", **wrong); agreement.control("two", **wrong)', "verdict DISAGREES, expected AGREES"),
+        (
+            "a verdict that turned",
+            'agreement.check("one", **wrong); agreement.control("two", **wrong)',
+            "verdict DISAGREES, expected AGREES",
+        ),
         (
             "a measurement that is NaN",
             'agreement.check("one", **(right | dict(estimate=exact(float("nan"))))); agreement.control("two", **wrong)',

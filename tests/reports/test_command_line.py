@@ -15,6 +15,7 @@ import pytest
 
 from reports.__main__ import main
 from reports.agreement import ClaimResult
+from reports.writer import write_report
 from tests.support.sample_report import PROVENANCE, sample_results
 from theory.claims import CLAIMS
 
@@ -207,11 +208,16 @@ def test_claims_shows_one_claim_in_full(capsys: pytest.CaptureFixture[str]) -> N
         assert text in out
 
 
-def test_render_writes_elsewhere_and_in_place(report: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    html = (report / "report.html").read_bytes()
-    (report / "report.html").write_text("damaged")
-    assert main(["render", str(report)]) == 0
-    assert (report / "report.html").read_bytes() == html
+def test_render_writes_elsewhere_and_in_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "report"
+    write_report(folder, green(), [], PROVENANCE)
+    html = (folder / "report.html").read_bytes()
+    (folder / "report.html").write_text("damaged")
+    assert main(["render", str(folder), "--out", str(tmp_path / "elsewhere")]) == 0
+    assert (tmp_path / "elsewhere" / "report.html").read_bytes() == html
+    assert (folder / "report.html").read_text() == "damaged"
+    assert main(["render", str(folder)]) == 0
+    assert (folder / "report.html").read_bytes() == html
     assert "report.html" in capsys.readouterr().out
 
 

@@ -16,7 +16,18 @@ from scipy.special import ndtri
 
 from empirical.inference import Estimate, known_sigma_mean, ks_test, variance_interval
 
-__all__ = ["Design", "at_once", "joined", "law_design", "law_distance", "mean_design", "means", "relative_variances", "variance_design"]
+__all__ = [
+    "Design",
+    "at_once",
+    "joined",
+    "law_design",
+    "law_distance",
+    "mean_design",
+    "means",
+    "points_over_curve",
+    "relative_variances",
+    "variance_design",
+]
 
 Array = NDArray[np.float64]
 
@@ -91,6 +102,29 @@ def relative_variances(samples: ArrayLike, *, variance: ArrayLike, excess_kurtos
     """Sample variances over the seeds (axis 0) in units of the predicted ones, with the intervals that `variance_design` foresees."""
     scaled = np.asarray(samples) / np.sqrt(variance)
     return at_once(variance_interval(scaled, error_rate=error_rate / scaled[0].size, excess_kurtosis=excess_kurtosis))
+
+
+def points_over_curve(
+    name: str, x: Array, estimate: Estimate, margin: ArrayLike, curve: Callable[[Array], Array], grid: Array
+) -> dict[str, Array]:
+    """Arrays of a "comparison" figure: a smooth prediction, and measurements at some of its points (nan elsewhere: nothing is drawn there).
+
+    Args:
+        name: of the series.
+        x: where it was measured ``[k]``.
+        estimate: what was measured there ``[k]``.
+        margin: its margin.
+        curve: the prediction as a function of x.
+        grid: further points at which the prediction is drawn.
+    """
+    every = np.union1d(grid, x)
+    where = np.searchsorted(every, x)
+    columns = {"measured": estimate.value, "lower": estimate.lower, "upper": estimate.upper, "margin": np.broadcast_to(margin, x.shape)}
+    arrays = {f"{name}/x": every, f"{name}/prediction": np.asarray(curve(every), dtype=float)}
+    for column, values in columns.items():
+        arrays[f"{name}/{column}"] = np.full(len(every), np.nan)
+        arrays[f"{name}/{column}"][where] = values
+    return arrays
 
 
 def law_distance(samples: ArrayLike, cdf: Callable[[Array], ArrayLike], *, error_rate: float) -> Estimate:

@@ -7,21 +7,23 @@ noisy samples of class c with their true labels, so that ĝ^(c) = clean^(c) + re
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from scipy.special import expit
 
-from empirical.datasets import load_dataset
-from empirical.experiments import seeds_by_rule
-from empirical.noise import corrupt_labels
+from empirical.datasets import Dataset, load_dataset
+from empirical.experiments import Experiment, seeds_by_rule
+from empirical.noise import corrupt_labels_batch
 from theory.dynamics import gradient_descent
 from theory.kernels import ntk
 from theory.step_size import max_learning_rate
 
-__all__ = ["FixedKernelCase", "History", "fixed_kernel_history", "own_kernel"]
+__all__ = ["FixedKernelCase", "History", "fixed_kernel_history", "own_kernel", "predicted_history"]
 
 Array = NDArray[np.float64]
 
@@ -33,7 +35,8 @@ class History:
     Attributes:
         times: ``[T]`` time η·step.
         gram: ``[R, T, 6, 6]`` inner products of (clean^0, clean^1, noise^0, noise^1, relabelled^0, relabelled^1), sums.
-        clean_loss, noise_loss, clean_error, noise_error, clean_residual, noise_residual, test_error: ``[R, T]`` means over the segment.
+        clean_loss, noise_loss, clean_error, noise_error, clean_residual, noise_residual: ``[R, T]`` means over the segment.
+        test_error: ``[R, T]``.
         clean_loss_change, noise_loss_change: ``[R, T]`` change of the loss over the one step that follows each recorded time.
         noise_level: δ.
         n: training samples.
@@ -213,31 +216,55 @@ class FixedKernelCase:
 def fixed_kernel_history(case: FixedKernelCase, salt: str) -> History:
     """Run the case and record every step; cached, because several claims read one trajectory."""
     data = load_dataset(case.dataset, classes=case.classes, n_train=case.n_train)
+    kernel = ntk(data.train_inputs.astype(float), depth=case.depth)
+    return _kernel_history(
+        data,
+        depth=case.depth,
+        noise_level=case.noise_level,
+        seeds=seeds_by_rule(case.name, case.draws, salt=salt),
+        learning_rate=case.rate * max_learning_rate(kernel),
+        record=tuple(range(case.steps + 1)),
+    )
+
+
+@lru_cache(maxsize=8)
+def predicted_history(spec: Experiment) -> History:
+    """What the infinite-width theory predicts for an experiment with centred output: same samples, label draws, rate and recorded times."""
+    return _kernel_history(
+        spec.data.load(),
+        depth=spec.network.depth,
+        noise_level=spec.noise_level,
+        seeds=spec.seeds,
+        learning_rate=spec.training.learning_rate,
+        record=spec.training.record_steps,
+    )
+
+
+def _kernel_history(
+    data: Dataset, *, depth: int, noise_level: float, seeds: Sequence[int], learning_rate: float, record: Sequence[int]
+) -> History:
     inputs, truth = data.train_inputs.astype(float), data.train_truth
-    kernel = ntk(inputs, depth=case.depth)
-    seeds = seeds_by_rule(case.name, case.draws, salt=salt)
-    observed = np.stack([corrupt_labels(truth, case.noise_level, n_classes=2, seed=seed).observed for seed in seeds], axis=1)
+    kernel = ntk(inputs, depth=depth)
+    observed = corrupt_labels_batch(truth, noise_level, n_classes=2, seeds=seeds)  # [R, n]
     run = gradient_descent(
         kernel,
-        observed.astype(float),
-        learning_rate=case.rate * max_learning_rate(kernel),
-        steps=case.steps + 1,
-        cross_kernel=ntk(data.test_inputs.astype(float), inputs, depth=case.depth),
-        record=np.arange(case.steps + 2),
+        observed.T,
+        learning_rate=learning_rate,
+        steps=max(record),
+        cross_kernel=ntk(data.test_inputs.astype(float), inputs, depth=depth),
+        record=record,
     )
-    logits = np.moveaxis(np.asarray(run.logits), 2, 0)  # [R, T, n]
-    tests = np.moveaxis(np.asarray(run.test_logits), 2, 0)
-    parts = [_segment_quantities(kernel, h, truth, labels) for h, labels in zip(logits, observed.T, strict=True)]
-    quantities = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
+    logits, tests = (np.moveaxis(np.asarray(part), 2, 0) for part in (run.logits, run.test_logits))  # [R, T, n]
+    parts = [_segment_quantities(kernel, h, truth, labels, learning_rate) for h, labels in zip(logits, observed, strict=True)]
     return History(
-        times=np.asarray(run.times)[:-1],
-        test_error=((tests > 0) != data.test_truth).mean(axis=2)[:, :-1],
-        noise_level=case.noise_level,
+        times=np.asarray(run.times),
+        test_error=((tests > 0) != data.test_truth).mean(axis=2),
+        noise_level=noise_level,
         n=len(truth),
         own_kernel=own_kernel(kernel, truth),
-        share_sd=share_sd(kernel, truth, case.noise_level),
+        share_sd=share_sd(kernel, truth, noise_level),
         resolution=10 * float(np.sqrt(len(truth)) * np.finfo(float).eps),
-        **quantities,
+        **{name: np.stack([part[name] for part in parts]) for name in parts[0]},
     )
 
 
@@ -266,21 +293,31 @@ def share_sd(kernel: Array, truth: NDArray[np.int64], noise_level: float) -> tup
     return float(np.sqrt(separate)), float(np.sqrt(sum(variance(members, pooled) for members in classes)) / abs(pooled.sum()))
 
 
-def _segment_quantities(kernel: Array, logits: Array, truth: NDArray[np.int64], observed: NDArray[np.int64]) -> dict[str, Array]:
-    """Gram matrix and segment means of one label draw at all times but the last, from the definitions; logits ``[T + 1, n]``."""
-    probability = 0.5 * (1 + np.tanh(0.5 * logits))
+def _segment_quantities(
+    kernel: Array, logits: Array, truth: NDArray[np.int64], observed: NDArray[np.int64], learning_rate: float
+) -> dict[str, Array]:
+    """Gram matrix and segment means of one label draw, straight from the definitions; logits ``[T, n]``."""
+    probability = expit(logits)
     wrong = truth != observed
     weights = [(probability - observed) * (~wrong & (truth == c)) for c in (0, 1)]
     weights += [(probability - observed) * (wrong & (truth == c)) for c in (0, 1)]
     weights += [(probability - truth) * (wrong & (truth == c)) for c in (0, 1)]
     stacked = np.stack(weights)  # [6, T, n]
-    gram = np.einsum("ati,bti->tab", stacked[:, :-1] @ kernel, stacked[:, :-1], optimize=True)
-    loss = np.logaddexp(0, np.where(observed == 1, -logits, logits))
-    error = ((logits > 0) != observed).astype(float)
-    residual = np.abs(probability - observed)
-    means = {}
-    for name, mask in (("clean", ~wrong), ("noise", wrong)):
-        for quantity, values in (("loss", loss), ("error", error), ("residual", residual)):
-            means[f"{name}_{quantity}"] = values[:-1, mask].mean(axis=1)
-        means[f"{name}_loss_change"] = np.diff(loss[:, mask].mean(axis=1))
-    return {"gram": gram, **means}
+    moved = stacked @ kernel
+    after = logits - learning_rate / len(truth) * moved[:4].sum(axis=0)
+
+    def loss(h: Array) -> Array:
+        return np.logaddexp(0, np.where(observed == 1, -h, h))
+
+    values = {
+        "loss": loss(logits),
+        "error": ((logits > 0) != observed).astype(float),
+        "residual": np.abs(probability - observed),
+        "loss_change": loss(after) - loss(logits),
+    }
+    means = {
+        f"{segment}_{quantity}": value[:, mask].mean(axis=1)
+        for segment, mask in (("clean", ~wrong), ("noise", wrong))
+        for quantity, value in values.items()
+    }
+    return {"gram": np.einsum("ati,bti->tab", moved, stacked, optimize=True), **means}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
-from empirical.experiments import experiment
+from empirical.experiments import experiment, seeds_by_rule
 from reports.evidence import Agreement
-from tests.support.histories import FixedKernelCase, History, fixed_kernel_history
+from tests.support.histories import FixedKernelCase, History, fixed_kernel_history, predicted_history
 from theory.kernels import ntk
 
 __all__ = ["FIXED_KERNEL", "TRAINED", "Regime", "regimes"]
@@ -34,7 +35,7 @@ class Regime:
     @property
     def id(self) -> str:
         """Content-built id of the test case."""
-        return f"{self.model}-{self.data}".replace(" ", "-").replace("/", "-")
+        return re.sub(r"[^a-zA-Z0-9]+", "-", f"{self.model}-{self.data}")
 
     def history(self, agreement: Agreement) -> History:
         """The regime's segment gradients along training, measured once for all claims that read them."""
@@ -48,6 +49,15 @@ class Regime:
         )
         kernel = ntk(data.train_inputs.astype(float), depth=spec.network.depth)
         return History.from_measurement(run, noise_level=spec.noise_level, kernel=kernel, truth=data.train_truth, dtype=spec.dtype)
+
+    def foreseen(self, agreement: Agreement) -> History | None:
+        """The infinite-width theory's run of the trained networks' own label draws; None where the regime is that theory itself."""
+        if self.case is not None:
+            return None
+        spec = experiment(self.experiment, tier=agreement.tier)
+        if agreement.seed_salt:
+            spec = replace(spec, seeds=seeds_by_rule(self.experiment, len(spec.seeds), salt=agreement.seed_salt))
+        return predicted_history(spec)
 
 
 FIXED_KERNEL = (

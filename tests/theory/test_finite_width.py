@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from scipy import integrate, special, stats
 
 from tests.support.sampling import deep_relu_gradients, ks_radius, two_layer_gradients, unit_pair, variance_z
+from theory.angles import gradient_angle
 from theory.finite_width import cross_logit_variance, ntk_moments, quadrant_moment
 from theory.finite_width_depth import DRIFT_EXPONENTS, diagonal_moments
 from theory.finite_width_laws import (
@@ -28,6 +29,7 @@ from theory.finite_width_laws import (
     linear_ntk_cdf,
     relu_ntk_diagonal_cdf,
 )
+from theory.kernels import ntk
 
 Z = 6.0
 POWERS = [(0, 0), (1, 1), (2, 0), (2, 2), (3, 1)]
@@ -88,6 +90,17 @@ def test_exact_moments_hold_in_networks_of_three_neurons(activation: str, theta:
     assert abs(variance_z(xz + xx, float(moments.variance + moments.diagonal_variance + 2 * moments.cross_covariance))) < Z
     # Control: a variance 25 % off is rejected.
     assert abs(variance_z(xz, 1.25 * float(moments.variance))) > Z
+
+
+@pytest.mark.parametrize("activation", ["relu", "linear"])
+def test_limits_agree_with_angles_and_kernels(activation: str) -> None:
+    # Two independent implementations: the recursion of theory.angles and theory.kernels, and the quadrant moments here.
+    theta = np.linspace(0, math.pi, 50)
+    moments = ntk_moments(theta, width=1, activation=activation)
+    np.testing.assert_allclose(moments.cosine, np.cos(gradient_angle(theta, activation=activation)), rtol=0, atol=2e-15)
+    kernel = ntk(unit_pair(theta[7]), activation=activation)
+    scale = 2 if activation == "relu" else 1  # theory.ntk has K(x, x) = 2 for both; Eq. (7) [A] has 1
+    np.testing.assert_allclose(kernel[0], scale * np.array([moments.diagonal_mean, moments.mean[7]]), rtol=1e-14)
 
 
 def test_convention_of_the_follow_up_doubles_the_kernel() -> None:

@@ -52,9 +52,9 @@ def worst_error(logits: np.ndarray, exact: np.ndarray) -> float:
 def late_cases() -> Iterator[tuple[str, Case]]:
     """Kernels with fast, slow and no decay of eigenvalues."""
     rng = np.random.default_rng(1)
-    yield "arcs", two_arcs(75, noise_level=0.4)
-    yield "equicorrelated", equicorrelated(60, diagonal=1.0, within=0.7, between=0.4, noise_level=0.1)
-    yield "random", random_case(rng, n=100)
+    yield "arcs", two_arcs(50, noise_level=0.4)
+    yield "equicorrelated", equicorrelated(40, diagonal=1.0, within=0.7, between=0.4, noise_level=0.1)
+    yield "random", random_case(rng, n=60)
     identity = random_case(rng, n=50)
     yield "identity", Case(np.eye(50), identity.truth, identity.observed, identity.initial_logits)
 
@@ -63,11 +63,11 @@ LATE = dict(late_cases())
 
 
 @given(seed=st.integers(0, 2**32 - 1), rtol=st.sampled_from([1e-2, 1e-4, 1e-6]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_keeps_its_tolerance_against_dop853(seed: int, rtol: float) -> None:
     rng = np.random.default_rng(seed)
     case = random_case(rng, initial_scale=rng.choice([0.0, 1.0]))
-    times = np.concatenate([[0.0], np.geomspace(1e-6, 1, 12) * 100 * max_learning_rate(case.kernel)])
+    times = np.concatenate([[0.0], np.geomspace(1e-6, 1, 12) * 50 * max_learning_rate(case.kernel)])
     exact = reference(case, times, case.initial_logits)
     flow = gradient_flow(
         case.kernel, case.observed, times=times, initial_logits=case.initial_logits, rtol=rtol, cross_kernel=case.kernel[:1]
@@ -116,10 +116,10 @@ def test_softmax_flow() -> None:
 def test_two_class_softmax_is_logistic_with_twice_the_kernel() -> None:
     case = LATE["arcs"]
     times = np.array([0.1, 5.0, 300.0])
-    softmax = gradient_flow(case.kernel, np.eye(2)[case.observed], times=times, loss="softmax", rtol=1e-6)
-    logistic = gradient_flow(2 * case.kernel, case.observed, times=times, rtol=1e-6)
+    softmax = gradient_flow(case.kernel, np.eye(2)[case.observed], times=times, loss="softmax", rtol=1e-5)
+    logistic = gradient_flow(2 * case.kernel, case.observed, times=times, rtol=1e-5)
     difference = softmax.logits[..., 1] - softmax.logits[..., 0]
-    assert worst_error(difference, logistic.logits) <= 2e-6  # each side is allowed one rtol
+    assert worst_error(difference, logistic.logits) <= 2e-5  # each side is allowed one rtol
 
 
 def test_draws_share_the_products_and_keep_the_tolerance() -> None:
@@ -157,7 +157,7 @@ def test_squared_loss_in_closed_form() -> None:
 
 
 @given(seed=st.integers(0, 2**32 - 1), share=st.floats(0.01, 0.99))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_time_composition(seed: int, share: float) -> None:
     """Run to t1, then on: the same logits, within the two tolerances and the growth of the first one's error (the flow contracts)."""
     case = random_case(np.random.default_rng(seed))
@@ -183,11 +183,17 @@ def test_limits_in_time() -> None:
     np.testing.assert_allclose(np.diff(margins.min(axis=1)), np.log(100), rtol=0.1)
 
 
+def test_saturated_logits_do_not_overflow() -> None:
+    """At |h| = 800 the residuals are 0 and ±1 to rounding: the wrong side moves by −tK r/n, the right side rests."""
+    flow = gradient_flow(np.eye(2), [1, 1], times=[0.0, 4.0], initial_logits=[800.0, -800.0])
+    np.testing.assert_allclose(flow.logits[1], [800.0, -798.0], rtol=1e-12)
+
+
 def test_is_the_limit_of_gradient_descent() -> None:
     """First order in η: halving the rate halves the distance from the flow."""
     case = LATE["arcs"]
     end = 20.0
-    exact = gradient_flow(case.kernel, case.observed, times=[end], rtol=1e-8).logits[0]
+    exact = gradient_flow(case.kernel, case.observed, times=[end], rtol=1e-6).logits[0]
     gaps = []
     for steps in (40, 80, 160):
         run = gradient_descent(case.kernel, case.observed, learning_rate=end / steps, steps=steps, record=[steps])
@@ -200,13 +206,13 @@ def test_is_the_limit_of_gradient_descent() -> None:
 def test_collapsed_clusters_follow_the_alpha_flow(n_classes: int) -> None:
     case = balanced_clusters(20, within=1.0, between=0.2, noise_level=0.3, n_classes=n_classes)
     times = np.geomspace(0.1, 100, 9)
-    flow = gradient_flow(case.kernel, np.eye(n_classes)[case.observed], times=times, loss="softmax", rtol=1e-7)
+    flow = gradient_flow(case.kernel, np.eye(n_classes)[case.observed], times=times, loss="softmax", rtol=1e-6)
     kappa = cluster_kernel_scale(1.0, 0.2, n_classes=n_classes, loss="softmax")
     expected = alpha_flow(times, alpha0=initial_alpha(0.3, n_classes=n_classes), kernel_scale=kappa, noise_level=0.3)
     history = segment_history(case.kernel, flow.logits, case.segments)
     # α = α_0 e^z: its relative error is the absolute error of z, at most two logits below 2: 4 rtol.
     for c in range(n_classes):
-        np.testing.assert_allclose(history.alpha[:, c], expected, rtol=4e-7)
+        np.testing.assert_allclose(history.alpha[:, c], expected, rtol=4e-6)
 
 
 @pytest.mark.parametrize("s", [2, 3, 10, 60, 250])

@@ -26,6 +26,7 @@ from theory.initialization import (
     sample_segment_cosine,
 )
 from theory.initialization_law import (
+    class_logit_spread,
     class_mean_logit_covariance,
     collapsed_logit_deviation,
     log_ratio_law,
@@ -37,6 +38,7 @@ from theory.initialization_multiclass import (
     noise_free_gradient_factor,
     opposed_residual_cosine,
 )
+from theory.kernels import nngp, ntk
 from theory.segments import Segments, segment_geometry
 
 Array = NDArray[np.float64]
@@ -269,6 +271,71 @@ def test_class_with_spread_follows_the_class_mean_logit() -> None:
     assert logs.std() == pytest.approx(deviation, rel=Z * 0.005 + 0.05**2)
 
 
+@pytest.mark.parametrize("spread", [0.0, 0.5, 5.0, 30.0])
+@pytest.mark.parametrize("delta", [0.1, 0.4, 0.6])
+def test_spread_enters_through_the_class_average(spread: float, delta: float) -> None:
+    # R = (1−δ)(1−F)/(δF) at the class-mean logit h̄ with F = E σ(h̄ + τz), by adaptive quadrature.
+    law = log_ratio_law(delta, logit_deviation=1.3, spread=spread)
+    for z in (-1.7, 0.4):
+
+        def integrand(u: float, h: float = -1.3 * z) -> float:
+            return float(stats.norm.pdf(u) / (1 + np.exp(-(h + spread * u))))
+
+        breaks = [1.3 * z / spread] if spread > 0.2 else None
+        average = integrate.quad(integrand, -9, 9, epsabs=1e-13, epsrel=1e-13, limit=500, points=breaks)[0]
+        ratio = (1 - delta) / delta * (1 - average) / average
+        assert float(law.quantile(stats.norm.cdf(z))) == pytest.approx(ratio, rel=1e-10)
+        assert float(law.cdf(ratio)) == pytest.approx(stats.norm.cdf(z), abs=1e-9)
+    assert law.mean > law.median
+    # E R = ∫ quantile: a fine midpoint rule in the normal score.
+    scores = np.linspace(-8.5, 8.5, 4001)
+    weights = stats.norm.pdf(scores) * (scores[1] - scores[0])
+    inner = (scores > -6) & (scores < 6)
+    lower_bound = float(np.sum(weights[inner] * law.quantile(stats.norm.cdf(scores[inner]))))
+    assert lower_bound <= law.mean * (1 + 1e-9)
+    assert law.mean == pytest.approx(lower_bound, rel=1e-4)  # the tail beyond six standard deviations, tilted by e^{1.3·6}
+
+
+@pytest.mark.parametrize(("norm", "error"), [(1.0, 0.03), (8.0, 0.05)])
+def test_law_with_spread_describes_two_classes_of_inputs(norm: float, error: float) -> None:
+    # Two cones of inputs, logits drawn from the NNGP, exact segment norms from the tangent kernel. Modelling error of the law (deviations
+    # treated as unrelated to directions, 24 noisy samples of 60): `error` in probability, seen at .02 and .03 over seeds.
+    rng = np.random.default_rng(21)
+    truth = np.repeat([0, 1], 60)
+    centre = rng.standard_normal((2, 10)) + 1.0
+    x = centre[truth] + 1.2 * rng.standard_normal((120, 10))
+    x *= norm / np.linalg.norm(x, axis=1, keepdims=True)
+    kernel, covariance = ntk(x), nngp(x)
+    values, vectors = np.linalg.eigh(covariance)
+    draws = 4000
+    h = (vectors * np.sqrt(np.maximum(values, 0))) @ rng.standard_normal((120, draws))
+    f = 1 / (1 + np.exp(-h))
+    noisy = np.arange(120) % 60 < 24
+    observed = np.where(noisy, 1 - truth, truth)
+    residuals = f - observed[:, None]
+
+    def length(members: NDArray[np.bool_]) -> Array:
+        r = residuals[members]
+        return np.sqrt(np.sum(r * (kernel[np.ix_(members, members)] @ r), axis=0))
+
+    ratios = [length((truth == c) & ~noisy) / length((truth == c) & noisy) for c in (0, 1)]
+    spread = class_logit_spread(covariance, truth, kernel=kernel)
+    means = class_mean_logit_covariance(covariance, truth, kernel=kernel)
+    sample = np.sort(ratios[1])[::20]  # 200 points of the empirical law: the band holds at all of them
+    steps = np.arange(1, draws + 1, 20) / draws
+
+    def distance(tau: float) -> float:
+        law = log_ratio_law(0.4, logit_deviation=math.sqrt(means[1, 1]), spread=tau)
+        return float(np.max(np.abs(steps - law.cdf(sample))))
+
+    assert distance(float(spread[1])) < ks_radius(draws, 1e-9) + error
+    both = float(np.mean((ratios[0] > 1) & (ratios[1] > 1)))
+    predicted = probability_clean_dominates_both(0.4, covariance=means, spread=spread)
+    assert abs(both - predicted) < Z * 0.5 / math.sqrt(draws) + error
+    if norm > 1:  # control: without spread the law is far too wide
+        assert distance(0.0) > ks_radius(draws, 1e-9) + error
+
+
 @pytest.mark.parametrize("correlation", [-0.9, -0.3, 0.0, 0.5, 0.99])
 @pytest.mark.parametrize("delta", [0.2, 0.5, 0.7])
 def test_both_classes_by_quadrature(correlation: float, delta: float) -> None:
@@ -359,6 +426,7 @@ def test_multiclass_worked_values() -> None:
         (lambda: initial_truth_cosine(np.eye(2), [0, 1], 0.1, n_noise=[2, 0]), r"n_noise\[0\] must be at most the class size 1, got 2"),
         (lambda: initial_truth_cosine(np.eye(2), [0, 1], 0.1, n_noise=[0]), "one count for each of the 2 classes"),
         (lambda: parzen_margin(np.eye(2), [0, 1, 1]), r"shape \[2\] to match the kernel, got \[3\]"),
+        (lambda: log_ratio_law(0.3, logit_deviation=1.0, spread=-1.0), "spread must not be negative, got -1.0"),
         (lambda: log_ratio_law(0.0, logit_deviation=1.0), r"lie in \(0, 1\)"),
         (lambda: log_ratio_law(0.4, logit_deviation=1.0).quantile(1.0), r"probability must lie in \(0, 1\), got 1.0"),
         (lambda: log_ratio_law(0.4, logit_deviation=1.0).cdf(-1.0), "ratio must be positive, got -1.0"),
