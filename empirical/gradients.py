@@ -26,9 +26,9 @@ from empirical.segment_gram import SegmentSummary, summarize_gram
 
 __all__ = ["GradientGeometry", "gradient_geometry"]
 
-_KEPT_ELEMENTS = (
-    2**25
-)  # activations and signals are kept between the two passes up to this many numbers (128 MiB in float32), else recomputed
+# Activations and signals are kept between the two passes up to this many numbers (128 MiB in float32), else recomputed.
+_KEPT_ELEMENTS = 2**25
+_GRAM_BLOCK = 2**16  # parameters turned to float64 at a time
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,7 +100,7 @@ def gradient_geometry(
     truth: ArrayLike,
     n_classes: int = 2,
     logit: int | None = None,
-    chunk_size: int = 2048,
+    chunk_size: int = 512,
 ) -> GradientGeometry:
     """Measure the geometry of sample-wise and segment gradients of a network on partly wrong labels.
 
@@ -142,7 +142,8 @@ def gradient_geometry(
     if logit is not None and not 0 <= check_integer(logit, "logit", minimum=0) < n_classes:
         raise ValueError(f"logit must lie in 0..{n_classes - 1}, got {logit}")
     order = np.argsort(2 * true + (observed != true), kind="stable")  # segments become slices: clean^0, noise^0, clean^1, …
-    task = _Task(model, layers, x[order], observed[order], true[order], n_classes, logit, check_integer(chunk_size, "chunk_size"))
+    x = x[order]
+    task = _Task(model, layers, x, observed[order], true[order], n_classes, logit, check_integer(chunk_size, "chunk_size"))
 
     with torch.no_grad():
         sums = [_LayerSums.zeros(layer, 3 * n_classes, x) for layer in layers]
@@ -213,11 +214,16 @@ class _Task:
 
 @dataclass(frozen=True, eq=False)
 class _Chunk:
-    """Activations and residual-weighted signals of some consecutive samples."""
+    """Activations and signals of some consecutive samples.
+
+    One logit: signals are those of the logit itself, and factors the residuals. Several: signals are those of the loss, factors are 1.
+    """
 
     activations: tuple[Tensor, ...]
     signals: tuple[Tensor, ...]
+    factor: Tensor  # [n, 1]
     relabelled: tuple[Tensor, ...]  # signals under the true labels (empty if not asked for); read for noisy samples only
+    relabelled_factor: Tensor
     residual: Tensor
     output: Tensor
     rows: slice
@@ -234,19 +240,16 @@ class _Chunk:
         observed, truth = task.observed[rows], task.truth[rows]
         residual = task.residual(output, observed)
         true_residual = task.residual(output, truth)
-        relabelled: tuple[Tensor, ...] = ()
-        if output.shape[1] == 1:  # signals are proportional to the residual: one backward pass serves both labels
-            derivative = evaluated.signals(torch.ones_like(residual))
-            if relabel:
-                relabelled = tuple(signal * true_residual for signal in derivative)
-            signals = tuple(signal * residual for signal in derivative)
+        if output.shape[1] == 1:  # one backward pass serves both labels
+            factor, relabelled_factor = residual, true_residual
+            signals = relabelled = evaluated.signals(torch.ones_like(residual))
         else:
+            factor = relabelled_factor = torch.ones_like(output[:, :1])
             signals = evaluated.signals(residual)
-            if relabel:
-                relabelled = evaluated.signals(true_residual)
+            relabelled = evaluated.signals(true_residual) if relabel else ()
         if task.logit is not None:
             residual, output = residual[:, task.logit, None], output[:, task.logit, None]
-        return cls(evaluated.inputs, signals, relabelled, residual, output, rows)
+        return cls(evaluated.inputs, signals, factor, relabelled, relabelled_factor, residual, output, rows)
 
     def segments(self, task: _Task) -> Iterator[tuple[int, slice, tuple[Tensor, ...]]]:
         """The segments in this chunk: place in the Gram matrix, rows within the chunk, signals of those rows."""
@@ -256,9 +259,10 @@ class _Chunk:
                 index = np.flatnonzero(members & (truth == c))
                 if len(index):
                     rows = slice(index[0], index[-1] + 1)
-                    yield kind * task.n_classes + c, rows, tuple(signal[rows] for signal in self.signals)
+                    yield kind * task.n_classes + c, rows, tuple(signal[rows] * self.factor[rows] for signal in self.signals)
                     if kind == 1:
-                        yield 2 * task.n_classes + c, rows, tuple(signal[rows] for signal in self.relabelled)
+                        relabelled = tuple(signal[rows] * self.relabelled_factor[rows] for signal in self.relabelled)
+                        yield 2 * task.n_classes + c, rows, relabelled
 
     def measure(self, sums: list[_LayerSums], n_classes: int) -> tuple[NDArray[np.float64], ...]:
         """Sample norms ``[n]``, inner products with the clean segment gradients ``[n, C]``, residuals and outputs ``[n, K]``."""
@@ -268,7 +272,7 @@ class _Chunk:
             squared += layer_sum.squared_norms(activation, signal)
             for c in range(n_classes):
                 inner[:, c] += layer_sum.inner(c, activation, signal)
-        arrays = (squared.sqrt(), inner, self.residual, self.output)
+        arrays = (self.factor.abs()[:, 0] * squared.sqrt(), self.factor * inner, self.residual, self.output)
         return tuple(array.to(torch.float64).cpu().numpy() for array in arrays)
 
 
@@ -278,38 +282,45 @@ class _LayerSums:
 
     weight: Tensor | None
     bias: Tensor | None
+    scale: float
 
     @classmethod
     def zeros(cls, layer: LinearLayer, count: int, like: Tensor) -> _LayerSums:
         fan_out, fan_in = layer.module.out_features, layer.module.in_features
         weight = like.new_zeros(count, fan_out, fan_in) if layer.trains_weight else None
-        return cls(weight, like.new_zeros(count, fan_out) if layer.trains_bias else None)
+        return cls(weight, like.new_zeros(count, fan_out) if layer.trains_bias else None, layer.scale)
 
     def add(self, row: int, activation: Tensor, signal: Tensor) -> None:
-        """Add Σ_i δ_i a_iᵀ and Σ_i δ_i to the segment ``row``."""
+        """Add s·Σ_i δ_i a_iᵀ and Σ_i δ_i to the segment ``row``."""
         if self.weight is not None:
-            self.weight[row].addmm_(signal.T, activation)
+            self.weight[row].addmm_(signal.T, activation, alpha=self.scale)
         if self.bias is not None:
             self.bias[row] += signal.sum(0)
 
     def gram(self) -> NDArray[np.float64]:
-        parts = [part.flatten(1).to(torch.float64) for part in (self.weight, self.bias) if part is not None]
-        return np.asarray(sum((part @ part.T).cpu().numpy() for part in parts))
+        """Inner products ``[k, k]``, summed in float64, a block of parameters at a time."""
+        parts = [part.flatten(1) for part in (self.weight, self.bias) if part is not None]
+        blocks = (block.to(torch.float64) for part in parts for block in torch.split(part, _GRAM_BLOCK, dim=1))
+        return np.asarray(sum((block @ block.T).cpu().numpy() for block in blocks))
 
     def squared_norms(self, activation: Tensor, signal: Tensor) -> Tensor:
-        """‖δ_i‖²(‖a_i‖² [weight] + 1 [bias])."""
+        """‖δ_i‖²(s²‖a_i‖² [weight] + 1 [bias])."""
         factor = torch.zeros_like(signal[:, 0])
         if self.weight is not None:
-            factor = factor + torch.linalg.vector_norm(activation, dim=1).square()
+            factor = factor + self.scale**2 * torch.linalg.vector_norm(activation, dim=1).square()
         if self.bias is not None:
             factor = factor + 1
         return torch.mul(torch.linalg.vector_norm(signal, dim=1).square(), factor)
 
     def inner(self, row: int, activation: Tensor, signal: Tensor) -> Tensor:
-        """δ_iᵀ(G a_i + g), the derivative of sample i's loss along the segment gradient (G, g)."""
+        """δ_iᵀ(s·G a_i + g), the derivative along the segment gradient (G, g)."""
         weight, bias = self.weight, self.bias
         if weight is None:
             assert bias is not None
             return torch.mv(signal, bias[row])
-        moved = activation @ weight[row].T if bias is None else torch.addmm(bias[row], activation, weight[row].T)
+        moved = activation @ weight[row].T
+        if self.scale != 1.0:
+            moved.mul_(self.scale)
+        if bias is not None:
+            moved.add_(bias[row])
         return torch.sum(moved.mul_(signal), dim=1)

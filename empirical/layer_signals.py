@@ -38,7 +38,7 @@ class ForwardPass:
 
     Attributes:
         output: logits ``[n, K]`` (detached).
-        inputs: for each trainable layer its activations times the layer's scale ``[n, fan_in]`` (detached).
+        inputs: for each trainable layer its activations ``[n, fan_in]`` (detached; the layer's scale is not in them).
     """
 
     output: Tensor
@@ -111,10 +111,7 @@ def forward_pass(model: nn.Module, layers: tuple[LinearLayer, ...], inputs: Tens
     if not torch.isfinite(output).all():
         raise ValueError(f"model output must be finite, got {output.detach()[~torch.isfinite(output)][0].item()}")
     recorded = [called[0] for called in calls]
-    inputs_of = tuple(
-        call.activation if layer.scale == 1.0 else call.activation * layer.scale for layer, call in zip(layers, recorded, strict=True)
-    )
-    return ForwardPass(output.detach(), inputs_of, output, tuple(call.output for call in recorded))
+    return ForwardPass(output.detach(), tuple(call.activation for call in recorded), output, tuple(call.output for call in recorded))
 
 
 def as_inputs(model: nn.Module, inputs: ArrayLike | Tensor, name: str) -> Tensor:

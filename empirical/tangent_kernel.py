@@ -162,7 +162,7 @@ def _block(
     for layer, (a, signals_a), (b, signals_b) in zip(layers, left, right, strict=True):
         overlap = signals_a[k] @ signals_b[j].T
         if layer.trains_weight:
-            total.addcmul_(a @ b.T, overlap)
+            total.addcmul_(a @ b.T, overlap, value=layer.scale**2)
         if layer.trains_bias:
             total += overlap
     return total

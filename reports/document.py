@@ -135,6 +135,7 @@ def _check(record: AgreementRecord) -> dict[str, Any]:
         "expected": None if record.expected is None else Verdict(record.expected).value,
         "ok": record.ok,
         "prediction": number(record.prediction),
+        "region": [number(end) for end in record.region],
         "estimate": number(record.estimate),
         "interval": [number(end) for end in record.interval],
         "margin": number(record.margin),

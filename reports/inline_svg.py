@@ -76,7 +76,7 @@ def interval_picture(check: Mapping[str, Any], *, width: float = 190.0, height: 
     """Draw one check: the margin as a band around the prediction, the interval as a bar, the measured value as a dot.
 
     The horizontal unit is the margin. An interval that leaves the picture ends in an arrow. For a prediction that is an inequality the
-    band extends over the whole allowed side.
+    band extends over all allowed values.
 
     Args:
         check: one entry of a row's ``checks``.
@@ -91,11 +91,8 @@ def interval_picture(check: Mapping[str, Any], *, width: float = 190.0, height: 
     scale = margin if margin > 0 else max(abs(estimate - prediction), abs(upper - prediction), abs(lower - prediction), 1e-300) / 1.7
     low, value, high = ((part - prediction) / scale for part in (lower, estimate, upper))
     edge = 1.0 if margin > 0 else 0.0
-    slack = 1e-9
-    left, right = -edge, edge
-    if check["verdict"] == "AGREES":  # the record keeps the nearest allowed value only: an accepted end beyond the margin is an open side
-        left = -reach if low < -edge - slack else left
-        right = reach if high > edge + slack else right
+    first, last = (_float(end) for end in check["region"])
+    left, right = (first - prediction) / scale - edge, (last - prediction) / scale + edge
 
     def position(units: float) -> float:
         return round(width / 2 + max(-reach, min(reach, units)) / reach * (width / 2 - 7), 1)

@@ -58,6 +58,7 @@ from theory.initialization import (
 )
 from theory.initialization_law import (
     LogRatioLaw,
+    class_logit_spread,
     class_mean_logit_covariance,
     collapsed_logit_deviation,
     log_ratio_law,
@@ -198,6 +199,7 @@ __all__ = [
     "parzen_margin",
     "sample_segment_cosine",
     "LogRatioLaw",
+    "class_logit_spread",
     "class_mean_logit_covariance",
     "collapsed_logit_deviation",
     "log_ratio_law",

@@ -20,7 +20,7 @@ import torch
 from empirical.gradients import gradient_geometry
 from empirical.networks import FullyConnected
 
-N, D, WIDTH, DEPTH, CHUNK = 2000, 784, 512, 2, 128
+N, D, WIDTH, DEPTH, CHUNK = 2000, 784, 512, 2, 256
 
 
 @functools.lru_cache

@@ -1,0 +1,119 @@
+"""Beyond the papers (X3): the step sizes at which α_t stays below 1, and at which α = 1 attracts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+
+from empirical.inference import exact
+from reports.agreement import Range
+from reports.evidence import Agreement
+from tests.support.cases import balanced_clusters
+from theory.alpha import cluster_kernel_scale, first_step_overshoot_rate, local_stability_rate, no_overshoot_rate
+from theory.dynamics import gradient_descent
+from theory.segments import segment_geometry
+
+Array = NDArray[np.float64]
+EPS = np.finfo(float).eps
+LEVELS = (0.1, 0.2, 0.3, 0.4, 0.48)
+KERNELS = ((1.0, 0.2), (2.0, 0.9), (2.0, -0.3))
+SIZE = 50  # samples per class
+
+
+def log_alpha(noise_level: float, within: float, between: float, *, rate: float, steps: int, margin: float = 0.0) -> Array:
+    """ln α_t of class 1 by descent on all samples from logits ±margin, from the segment gradients' own norms ``[steps + 1]``."""
+    case = balanced_clusters(SIZE, within=within, between=between, noise_level=noise_level)
+    start = np.where(case.truth == 1, margin, -margin)
+    path = gradient_descent(case.kernel, case.observed, learning_rate=rate, steps=steps, initial_logits=start)
+    found = [segment_geometry(case.kernel, 1 / (1 + np.exp(-h)) - case.observed, case.segments).alpha[1] for h in np.asarray(path.logits)]
+    return np.log(found)
+
+
+@pytest.mark.claim("X3")
+@pytest.mark.regime("fixed kernel", "collapsed classes")
+def test_no_step_beyond_one(agreement: Agreement) -> None:
+    """η ≤ 4/κ keeps α below 1 from any start; from f = ½ the first step overshoots exactly above its own bound."""
+    steps = 30
+    largest, threshold, predicted, just_above = [], [], [], []
+    for noise_level in LEVELS:
+        for within, between in KERNELS:
+            kappa = cluster_kernel_scale(within, between)
+            top = np.log((1 - noise_level) / noise_level)  # margin at which α = 1
+            for share in (0.25, 0.9, 1.0):
+                for start in (0.0, -2.0, 0.9 * top):
+                    rate = share * no_overshoot_rate(kappa)
+                    largest.append(log_alpha(noise_level, within, between, rate=rate, steps=steps, margin=start).max())
+            bound = first_step_overshoot_rate(kappa, noise_level)
+            predicted.append(bound)
+            threshold.append(
+                brentq(lambda rate: log_alpha(noise_level, within, between, rate=rate, steps=1)[1], 0.5 * bound, 2 * bound, xtol=1e-13)  # noqa: B023
+            )
+            just_above.append(log_alpha(noise_level, within, between, rate=1.01 * bound, steps=1)[1])
+    # Each step adds n = 100 products, and the ratio of norms as many: 2·n·eps per step, in ln α.
+    rounding = {"rounding": 2 * 2 * SIZE * steps * EPS}
+    agreement.check(
+        f"largest ln α_t at η ≤ 4/κ, {len(largest)} runs from three starts",
+        prediction=Range(upper=0),
+        estimate=exact(np.array(largest)),
+        margin=rounding,
+    )
+    # The root in η: rounding of ln α over its slope in η, which is ln α_0 over the root; the ratio removes the slope but for 1/|ln α_0|.
+    conditioned = 2 * 2 * SIZE * EPS / abs(np.log(0.48 / 0.52)) + 1e-13 / min(predicted)
+    agreement.check(
+        "smallest η whose first step overshoots, over ln((1 − δ)/δ)/((½ − δ)κ)",
+        prediction=1,
+        estimate=exact(np.array(threshold) / np.array(predicted)),
+        margin={"rounding": 8 * conditioned},
+    )
+    agreement.control(
+        "one per cent above that bound: no overshoot", prediction=Range(upper=0), estimate=exact(np.array(just_above)), margin=rounding
+    )
+    agreement.control(
+        "4/κ for that bound at every δ",
+        prediction=np.array([no_overshoot_rate(cluster_kernel_scale(*pair)) for _ in LEVELS for pair in KERNELS]) / np.array(predicted),
+        estimate=exact(np.array(threshold) / np.array(predicted)),
+        margin={"rounding": 8 * conditioned},
+    )
+
+
+@pytest.mark.claim("X3")
+@pytest.mark.regime("fixed kernel", "collapsed classes near α = 1")
+def test_multiplier_at_the_fixed_point(agreement: Agreement) -> None:
+    """ln α is multiplied by 1 − ηκδ(1 − δ) in every step near α = 1: monotone to 1/(κδ(1 − δ)), stable to twice that."""
+    offset = 1e-4
+    measured, predicted, curvature, global_rate, grown, diverged, alternating = [], [], [], [], [], [], []
+    within, between = 2.0, 0.9
+    kappa = cluster_kernel_scale(within, between)
+    for noise_level in LEVELS:
+        start = np.log((1 - noise_level) / noise_level) - offset
+        stable = local_stability_rate(kappa, noise_level)
+        for share in (0.1, 0.45, 0.55, 0.98):
+            rate = share * stable
+            path = log_alpha(noise_level, within, between, rate=rate, steps=1, margin=start)
+            measured.append(path[1] / path[0])
+            predicted.append(1 - rate * kappa * noise_level * (1 - noise_level))
+            global_rate.append(1 - rate * kappa / 4)
+            curvature.append(rate * kappa)
+        monotone = log_alpha(
+            noise_level, within, between, rate=0.99 * local_stability_rate(kappa, noise_level, monotone=True), steps=20, margin=start
+        )
+        alternating.append(monotone.max())
+        for share, into in ((0.98, grown), (1.02, diverged)):
+            path = log_alpha(noise_level, within, between, rate=share * stable, steps=60, margin=start)
+            into.append(abs(path[-1] / path[0]))
+    # Second order of σ: ηκ|σ″|/2 · offset with |σ″| ≤ 1/(6√3); rounding n·eps in ln α over the offset, once for each of two times.
+    margin = {
+        "second order": np.array(curvature) * offset / (12 * np.sqrt(3)),
+        "rounding": 2 * 2 * 2 * SIZE * EPS / offset,
+    }
+    agreement.check("ln α_1/ln α_0 near α = 1", prediction=np.array(predicted), estimate=exact(np.array(measured)), margin=margin)
+    rounding = {"rounding": 2 * 2 * SIZE * 60 * EPS}
+    agreement.check(
+        "largest ln α_t at 0.99 of the monotone bound", prediction=Range(upper=0), estimate=exact(np.array(alternating)), margin=rounding
+    )
+    attracted = Range(upper=1)
+    agreement.check("|ln α_60/ln α_0| at 0.98 of 2/(κδ(1 − δ))", prediction=attracted, estimate=exact(np.array(grown)), margin=rounding)
+    agreement.control("the same at 1.02 of it", prediction=attracted, estimate=exact(np.array(diverged)), margin=rounding)
+    agreement.control("1 − ηκ/4 for the multiplier", prediction=np.array(global_rate), estimate=exact(np.array(measured)), margin=margin)

@@ -1,0 +1,178 @@
+"""Small real problems on a fixed kernel, many label draws at once, and segment quantities straight from their definitions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from empirical.noise import corrupt_labels_batch
+from reports.evidence import Agreement
+from theory.kernels import ntk
+
+__all__ = ["SOURCES", "KernelProblem", "SegmentRun", "Source", "exact_flips", "independent_flips", "permuted", "sources"]
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set of at most a few hundred samples, and its noise level.
+
+    Attributes:
+        dataset: name for `load_dataset`.
+        classes: its two classes.
+        n_train: samples in all; None takes all.
+        n_test: test samples; None takes all.
+        noise_level: δ.
+        model: first half of the regime.
+    """
+
+    dataset: str
+    classes: tuple[int, int]
+    n_train: int | None
+    n_test: int | None
+    noise_level: float
+    model: str = "fixed kernel"
+
+    @property
+    def data(self) -> str:
+        """As the report names it."""
+        names = {"clusters": "clusters", "digits": "digits {}/{}", "mnist": "MNIST {}/{}"}
+        return names[self.dataset].format(*self.classes)
+
+    def problem(self, agreement: Agreement, kernel: Callable[..., NDArray[np.floating]] = ntk, **options: float) -> KernelProblem:
+        """Load the data through the harness and evaluate a kernel on them."""
+        data = agreement.dataset(self.dataset, classes=self.classes, n_train=self.n_train, n_test=self.n_test)
+        train, test = data.train_inputs.astype(float), data.test_inputs.astype(float)
+        return KernelProblem(
+            kernel=np.asarray(kernel(train, **options), dtype=float),
+            cross=np.asarray(kernel(test, train, **options), dtype=float),
+            truth=np.asarray(data.train_truth),
+            test_truth=np.asarray(data.test_truth),
+        )
+
+
+SOURCES = (
+    Source("clusters", (0, 1), 200, 100, 0.3),
+    Source("digits", (0, 1), None, None, 0.3),
+    Source("digits", (7, 9), None, None, 0.4),
+    Source("mnist", (7, 9), 400, 500, 0.4),
+)
+
+
+def sources(chosen: Sequence[Source]) -> pytest.MarkDecorator:
+    """Parametrise a claim test over data sets: its regime and its id."""
+    return pytest.mark.parametrize(
+        "source",
+        [
+            pytest.param(
+                one, id=re.sub(r"[^a-zA-Z0-9]+", "-", f"{one.model}-{one.data}"), marks=[pytest.mark.regime(one.model, one.data)]
+            )
+            for one in chosen
+        ],
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class KernelProblem:
+    """A kernel on training samples, and between test and training samples.
+
+    Attributes:
+        kernel: ``[n, n]``.
+        cross: ``[n_test, n]``.
+        truth: ``[n]``.
+        test_truth: ``[n_test]``.
+    """
+
+    kernel: Array
+    cross: Array
+    truth: NDArray[np.int64]
+    test_truth: NDArray[np.int64]
+
+    @property
+    def n(self) -> int:
+        """Training samples."""
+        return len(self.truth)
+
+    @property
+    def signs(self) -> Array:
+        """True labels ±1 ``[n]``."""
+        return np.where(self.truth == 1, 1.0, -1.0)
+
+    @property
+    def test_signs(self) -> Array:
+        """True labels ±1 of the test points ``[n_test]``."""
+        return np.where(self.test_truth == 1, 1.0, -1.0)
+
+    @property
+    def top(self) -> float:
+        """λ_max(K)."""
+        return float(np.linalg.eigvalsh(self.kernel)[-1])
+
+
+def independent_flips(rng: np.random.Generator, truth: NDArray[np.int64], noise_level: float, draws: int) -> NDArray[np.int64]:
+    """Observed labels ``[n, draws]``, every label of two classes flipped on its own with probability δ."""
+    return np.where(rng.random((len(truth), draws)) < noise_level, 1 - truth[:, None], truth[:, None])
+
+
+def exact_flips(rng: np.random.Generator, truth: NDArray[np.int64], noise_level: float, draws: int) -> NDArray[np.int64]:
+    """Observed labels ``[n, draws]`` with the same number of flips, round(δ n_c), in every class c of every draw."""
+    seeds = rng.choice(2**31, size=draws, replace=False)
+    return corrupt_labels_batch(truth, noise_level, n_classes=2, seeds=[int(seed) for seed in seeds]).T
+
+
+def permuted(rng: np.random.Generator, labels: NDArray[np.int64], draws: int) -> NDArray[np.int64]:
+    """Each column a permutation of the labels ``[n, draws]``: the class sizes stay, the relation to the inputs goes."""
+    return rng.permuted(np.repeat(labels[:, None], draws, axis=1), axis=0)
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentRun:
+    """Logits of R label draws, read by segment; the samples' loss is logistic.
+
+    Attributes:
+        logits: ``[T, n, R]``.
+        observed: labels that were trained on ``[n, R]``.
+        noisy: which samples count as noisy ``[n, R]``; another mask than the true one is a negative control.
+    """
+
+    logits: Array
+    observed: NDArray[np.int64]
+    noisy: Mask
+
+    def mean(self, values: Array, mask: Mask) -> Array:
+        """Mean of ``[T, n, R]`` over a mask: ``[T, R]``."""
+        return np.einsum("tnr,nr->tr", values, mask) / mask.sum(axis=0)
+
+    @property
+    def losses(self) -> Array:
+        """Loss of each sample against its observed label ``[T, n, R]``."""
+        return np.logaddexp(0, np.where(self.observed == 1, -self.logits, self.logits))
+
+    @property
+    def wrong(self) -> Array:
+        """1 where the output has the sign of the other label, ½ for a tie at zero ``[T, n, R]``."""
+        margin = np.where(self.observed == 1, self.logits, -self.logits)
+        return np.where(margin == 0, 0.5, margin < 0)
+
+    @property
+    def residuals(self) -> Array:
+        """f − y towards the observed label ``[T, n, R]``."""
+        return expit(self.logits) - self.observed
+
+    def geometry(self, kernel: Array) -> tuple[Array, Array]:
+        """Pooled a = ‖G_n‖/‖G_c‖ and ρ = −cos∠(G_c, G_n), each ``[T, R]``."""
+        residuals = self.residuals
+        clean, noise = residuals * ~self.noisy, residuals * self.noisy
+        moved = np.einsum("ij,tjr->tir", kernel, np.concatenate([clean, noise]), optimize=True)
+        moved_clean, moved_noise = np.split(moved, 2)
+        square_clean, square_noise = (np.einsum("tir,tir->tr", one, two) for one, two in ((clean, moved_clean), (noise, moved_noise)))
+        across = np.einsum("tir,tir->tr", clean, moved_noise)
+        return np.sqrt(square_noise / square_clean), -across / np.sqrt(square_noise * square_clean)
