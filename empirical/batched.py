@@ -14,7 +14,25 @@ from torch import Tensor
 
 from empirical.networks import ACTIVATIONS, check_architecture, draw_parameters, layer_scales
 
-__all__ = ["NetworkBatch"]
+__all__ = ["NetworkBatch", "Workspace"]
+
+
+class Workspace:
+    """Memory that is used again from step to step: fresh memory costs more than the arithmetic on small networks.
+
+    Arrays ``[S, n, fan_out]`` lie in memory as ``[n, S, fan_out]``, so that products with inputs that all networks share are one product.
+    """
+
+    def __init__(self) -> None:
+        self._arrays: dict[tuple[str, int, int], Tensor] = {}
+
+    def take(self, name: tuple[str, int], n: int, weight: Tensor) -> Tensor:
+        """The array of this name for ``n`` samples, ``[S, n, fan_out]``; its content is undefined."""
+        key = (*name, n)
+        if key not in self._arrays:
+            seeds, fan_out, _ = weight.shape
+            self._arrays[key] = torch.empty(n, seeds, fan_out, dtype=weight.dtype, device=weight.device).transpose(0, 1)
+        return self._arrays[key]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,51 +100,57 @@ class NetworkBatch:
         """Parameters p of one network."""
         return sum(part[0].numel() for part in (*self.weights, *self.biases))
 
-    def forward(self, x: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor, *, workspace: Workspace | None = None) -> list[Tensor]:
         """Evaluate all networks.
 
         Args:
             x: inputs ``[n, d]`` shared by the networks, or ``[S, n, d]``.
+            workspace: memory for the results, which the next call with the same workspace overwrites; new memory by default.
 
         Returns:
             the inputs of each layer, ``[S, n, fan_in]`` (the first is ``x`` itself), and last the logits ``[S, n, n_outputs]``.
         """
+        room = Workspace() if workspace is None else workspace
         function = ACTIVATIONS[self.activation]
         values = [x]
         for index, (weight, scale) in enumerate(zip(self.weights, self.scales, strict=True)):
-            signal = _times(values[-1], weight)
-            if scale != 1.0:
-                signal.mul_(scale)
+            seeds, fan_out, fan_in = weight.shape
+            signal = room.take(("value", index), x.shape[-2], weight)
+            if values[-1].ndim == 2:  # shared inputs: one product for all seeds
+                flat = signal.transpose(0, 1).view(-1, seeds * fan_out)
+                flat.addmm_(values[-1], weight.view(seeds * fan_out, fan_in).T, beta=0, alpha=scale)
+            else:
+                signal.baddbmm_(values[-1], weight.transpose(1, 2), beta=0, alpha=scale)
             if self.biases:
                 signal.add_(self.biases[index][:, None, :])
-            last = index == len(self.weights) - 1
-            if last:
+            if index == len(self.weights) - 1:
                 values.append(signal)
             else:
                 values.append(signal.relu_() if self.activation == "relu" else function(signal))
         return values
 
-    def signals(self, values: Sequence[Tensor], weights: Tensor) -> list[Tensor]:
+    def signals(self, values: Sequence[Tensor], weights: Tensor, *, workspace: Workspace | None = None) -> list[Tensor]:
         """Send ``weights`` ``[S, n, n_outputs]`` back: ∂(Σ weights·h)/∂z for each layer ``[S, n, fan_out]``.
 
         Args:
             values: what ``forward`` returned (or rows of it).
             weights: weights of the logits, the residuals for the gradient of the loss.
+            workspace: memory for the results, as in ``forward``.
         """
+        room = Workspace() if workspace is None else workspace
         backward = [weights]
         for index in range(len(self.weights) - 1, 0, -1):
             weight, scale = self.weights[index], self.scales[index]
+            signal = room.take(("signal", index - 1), weights.shape[1], self.weights[index - 1])
             if weight.shape[1] == 1:
-                signal = backward[0] * (weight if scale == 1.0 else weight * scale)
+                torch.mul(backward[0], weight if scale == 1.0 else weight * scale, out=signal)
             else:
-                signal = torch.bmm(backward[0], weight)
-                if scale != 1.0:
-                    signal.mul_(scale)
+                signal.baddbmm_(backward[0], weight, beta=0, alpha=scale)
             # σ'(z) from the activation a = σ(z) itself: 1{a>0} for ReLU, 1 − a² for tanh
             if self.activation == "relu":
-                signal = torch.ops.aten.threshold_backward(signal, values[index], 0)
+                torch.ops.aten.threshold_backward.grad_input(signal, values[index], 0, grad_input=signal)
             elif self.activation == "tanh":
-                signal = torch.ops.aten.tanh_backward(signal, values[index])
+                torch.ops.aten.tanh_backward.grad_input(signal, values[index], grad_input=signal)
             backward.insert(0, signal)
         return backward
 
@@ -151,14 +175,6 @@ class NetworkBatch:
         weights.baddbmm_(signals[layer].transpose(1, 2), values[layer], beta=0, alpha=self.scales[layer])
         if self.biases:
             target[:, fan_out * fan_in :] = signals[layer].sum(1)
-
-
-def _times(values: Tensor, weight: Tensor) -> Tensor:
-    """Products ``[S, n, fan_out]`` of values ``[n, fan_in]`` or ``[S, n, fan_in]`` with weights ``[S, fan_out, fan_in]``."""
-    if values.ndim == 3:
-        return torch.bmm(values, weight.transpose(1, 2))
-    seeds, fan_out, fan_in = weight.shape  # shared inputs: one product for all seeds
-    return (values @ weight.view(seeds * fan_out, fan_in).T).view(-1, seeds, fan_out).transpose(0, 1)
 
 
 def _add_outer(target: Tensor, signal: Tensor, values: Tensor, factor: float) -> None:

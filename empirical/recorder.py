@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from empirical.batched import NetworkBatch
+from empirical.batched import NetworkBatch, Workspace
 
 __all__ = ["SegmentGrams", "Segmentation", "label_residuals", "measure_labels", "sample_errors", "sample_losses"]
 
@@ -115,6 +115,7 @@ class SegmentGrams:
     observed: Tensor
     segments: Segmentation
     _gradients: tuple[Tensor, ...]  # per layer [S, 3C, p_layer]
+    _workspace: Workspace
     _precise: Tensor  # [largest 3C·p_layer] float64, one network at a time
 
     @classmethod
@@ -123,7 +124,7 @@ class SegmentGrams:
         sizes = [weight[0].numel() + (batch.biases[layer].shape[1] if batch.biases else 0) for layer, weight in enumerate(batch.weights)]
         gradients = tuple(batch.weights[0].new_zeros(batch.n_seeds, 3 * n_classes, size) for size in sizes)
         precise = torch.zeros(3 * n_classes * max(sizes), dtype=torch.float64, device=truth.device)
-        return cls(batch, truth, observed, Segmentation.from_labels(truth, observed, n_classes), gradients, precise)
+        return cls(batch, truth, observed, Segmentation.from_labels(truth, observed, n_classes), gradients, Workspace(), precise)
 
     def measure(self, values: Sequence[Tensor], logits: Tensor) -> Tensor:
         """Inner products of the 3C segment gradients (sums) of every network, ``[S, 3C, 3C]`` float64.
@@ -154,7 +155,7 @@ class SegmentGrams:
         return total
 
     def _write(self, place: int, rows: list[Tensor], weighted_residual: Tensor) -> None:
-        signals = self.batch.signals(rows, weighted_residual)
+        signals = self.batch.signals(rows, weighted_residual, workspace=self._workspace)
         for layer, gradients in enumerate(self._gradients):
             self.batch.write_gradients(gradients[:, place], rows, signals, layer)
 

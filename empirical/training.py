@@ -17,7 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from empirical.batched import NetworkBatch
+from empirical.batched import NetworkBatch, Workspace
 from empirical.datasets import Dataset
 from empirical.devices import policy
 from empirical.noise import corrupt_labels_batch
@@ -187,6 +187,7 @@ class _Run:
     initial: Tensor | None  # output at initialisation, subtracted where the network is centred
     initial_test: Tensor | None
     grams: SegmentGrams
+    workspace: Workspace
 
     @classmethod
     def start(
@@ -211,7 +212,19 @@ class _Run:
         initial_test = batch.forward(test_inputs)[-1] if network.centred and len(test_inputs) else None
         grams = SegmentGrams.prepare(batch, truth, observed, dataset.n_classes)
         return cls(
-            experiment, seeds, dataset.n_classes, batch, inputs, truth, observed, test_inputs, test_truth, initial, initial_test, grams
+            experiment,
+            seeds,
+            dataset.n_classes,
+            batch,
+            inputs,
+            truth,
+            observed,
+            test_inputs,
+            test_truth,
+            initial,
+            initial_test,
+            grams,
+            Workspace(),
         )
 
     def records(self) -> dict[str, NDArray[np.generic]]:
@@ -224,7 +237,7 @@ class _Run:
         for step in range(training.steps + 1):
             values: list[Tensor] = []
             if full_batch or step in due:
-                values = self.batch.forward(self.inputs)
+                values = self.batch.forward(self.inputs, workspace=self.workspace)
                 logits = values[-1] if self.initial is None else values[-1] - self.initial
                 if full_batch and step - 1 in due:
                     self._add_change(recorded[-1], logits)
@@ -245,16 +258,16 @@ class _Run:
         return arrays
 
     def _logits(self) -> Tensor:
-        output = self.batch.forward(self.inputs)[-1]
+        output = self.batch.forward(self.inputs, workspace=self.workspace)[-1]
         return output if self.initial is None else output - self.initial
 
     def _descend(self, values: list[Tensor], logits: Tensor, labels: Tensor) -> None:
-        signals = self.batch.signals(values, label_residuals(logits, labels))
+        signals = self.batch.signals(values, label_residuals(logits, labels), workspace=self.workspace)
         self.batch.step(values, signals, factor=-self.experiment.training.learning_rate / labels.shape[1])
 
     def _descend_on(self, index: Tensor) -> None:
         """One step on the samples ``index`` ``[S, b]``."""
-        values = self.batch.forward(self.inputs[index])
+        values = self.batch.forward(self.inputs[index], workspace=self.workspace)
         logits = (
             values[-1]
             if self.initial is None

@@ -147,18 +147,18 @@ def figure_6(agreement: Agreement, regime: Regime, run: xr.Dataset, foreseen: Hi
     shown = time > 0
     arrays: dict[str, Array] = {}
     for c, label in enumerate(("class 7", "class 9")):
-        values = 1 / run["alpha"].values[:, shown, c]
+        values = -np.log(run["alpha"].values[:, shown, c])
         arrays[f"{label}/x"] = time[shown]
-        arrays[f"{label}/measured"] = values.mean(axis=0)
-        arrays[f"{label}/lower"], arrays[f"{label}/upper"] = values.min(axis=0), values.max(axis=0)
+        arrays[f"{label}/measured"] = np.exp(values.mean(axis=0))
+        arrays[f"{label}/lower"], arrays[f"{label}/upper"] = np.exp(np.quantile(values, [0.1, 0.9], axis=0))
         if foreseen is not None:
-            arrays[f"{label}/prediction"] = (1 / foreseen.alpha[:, shown, c]).mean(axis=0)
+            arrays[f"{label}/prediction"] = np.exp(-np.log(foreseen.alpha[:, shown, c]).mean(axis=0))
     stop = float(np.median(time[stopping_point(run["test_error"].values)]))
     agreement.figure(
         "figure_6",
         id=f"figure-6-{regime.id}".lower(),
         title=f"Fig. 6: clean over noisy gradient, {regime.data}, δ = 0.4",
-        caption=f"Mean and range over {len(run['seed'])} networks; starts near 1.5 and falls. Stopping point at η·step = {stop:.3g}.",
+        caption=f"Geometric mean and middle 80 % of {len(run['seed'])} networks; starts near 1.5. Stopping point at η·step = {stop:.3g}.",
         arrays=arrays,
         labels={"x": "time η·step", "mark:early stopping": f"{stop:.6g}"},
     )
