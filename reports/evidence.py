@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -34,7 +35,7 @@ class Agreement:
         rng: a generator seeded by rule from the claim's id and the regime (or afresh, with ``--seeds fresh``).
         seed_salt: "" for seeds by rule; goes into every seed that a test derives from a name, so that ``--seeds`` reaches all of them.
         measure: name of an experiment in the test's ``experiments`` mark → its stored measurement.
-        dataset: `empirical.load_dataset`, which also takes down the data's hash for the report; a missing data set ends the test as NOT RUN.
+        data_hashes: name → hash of the data sets that the test has loaded.
     """
 
     def __init__(
@@ -58,11 +59,18 @@ class Agreement:
         self.rng = rng
         self.seed_salt = seed_salt
         self.measure = measure
-        self.dataset = load
+        self._load = load
+        self.data_hashes: dict[str, str] = {}
         self._header = {"model": model, "data": data, "expected": expected, "expected_reason": expected_reason, "command": command}
         self._records: list[AgreementRecord] = []
         self._figures: list[FigureData] = []
         self._notes: list[str] = []
+
+    def dataset(self, name: str, **options: Any) -> Dataset:
+        """Load a data set and take down its hash; see `empirical.load_dataset`. A missing one ends the test as NOT RUN."""
+        dataset = self._load(name, **options)
+        self.data_hashes[dataset.name] = dataset.sha256
+        return dataset
 
     def check(
         self,

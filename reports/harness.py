@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import reports.plugin
 from reports.agreement import ClaimResult
 from reports.figure_data import FigureData
+from reports.judgements import Judgements, code_digest, folder_digest
 from theory.claims import claim as claim_by_id
 
 __all__ = ["RunOutcome", "claim_tests", "run_claims"]
@@ -51,16 +53,21 @@ def claim_tests() -> Path:
 class _Selection:
     """Keeps only the tests of the wanted claims, and takes down what pytest would have printed of failures outside rows."""
 
-    def __init__(self, wanted: Sequence[str], on_progress: Callable[[int, int, str], None] | None) -> None:
+    def __init__(self, wanted: Sequence[str], on_progress: Callable[[int, int, str], None] | None, *, rejudge: bool) -> None:
         self.wanted = set(wanted)
+        self.rejudge = rejudge
         self.on_progress = on_progress
         self.problems: list[str] = []
         self.session: reports.plugin.AgreementSession | None = None
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
-        self.session = config.stash[reports.plugin.SESSION]
-        self.session.on_progress = self.on_progress
+        self.session = session = config.stash[reports.plugin.SESSION]
+        session.on_progress = self.on_progress
+        if not self.rejudge:
+            data = folder_digest(os.environ.get("CLEAN_PRIORITY_DATA"))
+            context = (code_digest(claim_tests().parents[1]), data, session.tier, session.seed_salt, session.device)
+            session.judgements = Judgements(session.store.path / "judgements", context)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -86,6 +93,7 @@ def run_claims(
     data_root: Path | None = None,
     store: Path | None = None,
     jobs: int = -1,
+    rejudge: bool = False,
     command: str = "",
     on_progress: Callable[[int, int, str], None] | None = None,
 ) -> RunOutcome:
@@ -100,6 +108,7 @@ def run_claims(
         data_root: folder with ``mnist/``.
         store: where measurements are kept.
         jobs: processes that measure, −1 for one per core.
+        rejudge: judge every row again, also those that nothing has changed for since an earlier run.
         command: the command line, for the provenance.
         on_progress: called with (finished, total, description).
 
@@ -117,7 +126,7 @@ def run_claims(
     arguments += ["--import-mode=importlib", "--strict-markers", "-p", "no:cacheprovider", "-p", "no:terminal", "-p", "no:warnings"]
     options = {"--tier": tier, "--dataset": dataset, "--device": device, "--seeds": seeds, "--data-root": data_root, "--store": store}
     arguments += [f"{name}={value}" for name, value in options.items() if value is not None]
-    selection = _Selection(claims, on_progress)
+    selection = _Selection(claims, on_progress, rejudge=rejudge)
     status = pytest.main([*arguments, f"--jobs={jobs}"], plugins=[selection])
     if status == pytest.ExitCode.USAGE_ERROR or selection.session is None:
         raise ValueError(

@@ -11,7 +11,7 @@ import os
 import secrets
 import shlex
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from empirical.datasets import Dataset, DatasetNotFound, load_dataset
+from empirical.datasets import DatasetNotFound, load_dataset
 from empirical.devices import provenance as machine_provenance
 from empirical.experiments import EXPERIMENTS, experiment, seeds_by_rule
 from empirical.runner import RunError, run
@@ -29,6 +29,7 @@ from reports.agreement import ClaimResult, Verdict
 from reports.budget import spent
 from reports.evidence import Agreement
 from reports.figure_data import FigureData
+from reports.judgements import Judgements
 from theory.claims import CLAIMS, Claim
 from theory.claims import claim as claim_by_id
 
@@ -47,6 +48,7 @@ class AgreementSession:
         device: where networks are measured.
         store: where measurements are kept.
         n_jobs: processes that measure.
+        judgements: rows judged by earlier runs, or None to judge all.
         on_progress: called with (finished, total, description) whenever a measurement or a judgement ends.
     """
 
@@ -55,6 +57,7 @@ class AgreementSession:
     device: str
     store: Store
     n_jobs: int
+    judgements: Judgements | None = None
     on_progress: Callable[[int, int, str], None] | None = None
     results: list[ClaimResult] = field(default_factory=list)
     figures: list[FigureData] = field(default_factory=list)
@@ -63,8 +66,10 @@ class AgreementSession:
     data_hashes: dict[str, str] = field(default_factory=dict)
     unavailable: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
     judged_ids: set[str] = field(default_factory=set)
     started: float = field(default_factory=time.perf_counter)
+    recalled: int = 0
     finished: int = 0
     total: int = 0
 
@@ -82,7 +87,7 @@ class AgreementSession:
                 spec = experiment(name, tier=self.tier)
                 if self.seed_salt:
                     spec = replace(spec, seeds=seeds_by_rule(name, len(spec.seeds), salt=self.seed_salt))
-                spec.key()
+                self.keys[name] = spec.key()
             except DatasetNotFound as error:
                 self.unavailable[name] = str(error)
             else:
@@ -109,21 +114,16 @@ class AgreementSession:
             raise RuntimeError(f"measurement {name!r} failed: {self.failed.get(name, 'not among the experiments that the test names')}")
         return self.measurements[name]
 
-    def dataset(self, name: str, **options: Any) -> Dataset:
-        """Load a data set and take down its hash for the provenance; see `empirical.load_dataset`."""
-        dataset = load_dataset(name, **options)
-        self.data_hashes[dataset.name] = dataset.sha256
-        return dataset
-
     def generator(self, *key: str) -> np.random.Generator:
         """A generator seeded by the hash of ``key`` and the salt of the run."""
         digest = hashlib.sha256("\0".join((*key, self.seed_salt)).encode()).digest()
         return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
-    def add(self, result: ClaimResult, figures: tuple[FigureData, ...] = ()) -> None:
-        """Take in one row."""
+    def add(self, result: ClaimResult, figures: tuple[FigureData, ...] = (), data: Mapping[str, str] | None = None) -> None:
+        """Take in one row, with the figures it draws and the hashes of the data it loaded."""
         self.results.append(result)
         self.figures.extend(figures)
+        self.data_hashes.update(data or {})
         self.advance(f"judged {result.claim} · {result.regime}")
 
     def complete(self, wanted: list[str] | None = None) -> list[ClaimResult]:
@@ -155,6 +155,7 @@ class AgreementSession:
             "wall_time_s": round(time.perf_counter() - self.started, 1),
             "data": dict(sorted(self.data_hashes.items())),
             "missing": dict(sorted(self.unavailable.items())),
+            "rows_recalled": self.recalled,
             "budget": spent(self.results),
         }
 
@@ -290,7 +291,7 @@ def _open(item: pytest.Item, claim: Claim, session: AgreementSession) -> Agreeme
         rng=session.generator(claim.id, model, data),
         seed_salt=session.seed_salt,
         measure=session.measurement,
-        load=session.dataset,
+        load=load_dataset,
     )
 
 
@@ -301,6 +302,12 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     if not isinstance(notebook, Agreement):
         return (yield)
     session = pyfuncitem.config.stash[SESSION]
+    records = [session.keys.get(name, "") for name in _experiments_of(pyfuncitem)]
+    if session.judgements is not None and (kept := session.judgements.recall(pyfuncitem.nodeid, records)) is not None:
+        pyfuncitem.obj = lambda **_: None  # nothing that the row depends on has changed
+        session.recalled += 1
+        session.add(*kept)
+        return (yield)
     start = time.perf_counter()
     try:
         value = yield
@@ -315,8 +322,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         session.add(notebook.result(seconds=time.perf_counter() - start, error=f"{type(error).__name__}: {text[0]}"), notebook.figures)
         raise
     row = notebook.result(seconds=time.perf_counter() - start)
-    session.add(row, notebook.figures)
+    session.add(row, notebook.figures, notebook.data_hashes)
     failures = row.failures()
+    if session.judgements is not None and not failures:
+        session.judgements.keep(pyfuncitem.nodeid, records, row, notebook.figures, notebook.data_hashes)
     if failures:
         claim = notebook.claim
         pytest.fail(

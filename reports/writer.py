@@ -14,6 +14,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from joblib import Parallel, delayed
+
 from reports.figure_data import FigureData
 from reports.figure_store import arrays_to_csv, load_figures
 from reports.figures import render
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["redraw", "write_document", "write_report"]
 
 OWN = ("report.json", "report.html", "report.md", "figures")
+MANY_FIGURES = 12  # below this, starting processes costs more than drawing
 """What a report's folder holds; other files found in it are kept."""
 
 
@@ -135,8 +138,9 @@ def _fill(folder: Path, document: Mapping[str, Any], figures: Sequence[FigureDat
     folder.chmod(0o755)
     (folder / "figures").mkdir()
     drawings: dict[str, str] = {}
-    for figure in figures:
-        svg, png = render(figure)
+    # Two passes of matplotlib each: a few figures are drawn here, many are spread over the cores.
+    n_jobs = 1 if len(figures) < MANY_FIGURES else -1
+    for figure, (svg, png) in zip(figures, Parallel(n_jobs=n_jobs)(delayed(render)(figure) for figure in figures), strict=True):
         drawings[figure.id] = svg
         _write(folder / "figures" / f"{figure.id}.svg", svg)
         (folder / "figures" / f"{figure.id}.png").write_bytes(png)
