@@ -143,6 +143,8 @@ def _progress(*, shown: bool) -> Iterator[Callable[[int, int, str], None] | None
 
 
 def _report(options: argparse.Namespace) -> int:
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")  # before NumPy loads: as in conftest.py, for the same numbers
     from theory.claims import claim
 
     selection = list(dict.fromkeys(claim(id).id for id in options.claims))
