@@ -156,7 +156,13 @@ class FullyConnected(nn.Module):
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the logits ``[n]`` (one output) or ``[n, n_outputs]`` of inputs ``[n, n_inputs]``."""
+        """Return the logits ``[n]`` (one output) or ``[n, n_outputs]`` of inputs ``[n, n_inputs]``.
+
+        Raises:
+            ValueError: if the inputs have another number of columns.
+        """
+        if x.shape[-1] != self.n_inputs:
+            raise ValueError(f"inputs must have {self.n_inputs} columns, got shape {list(x.shape)}")
         activation = ACTIVATIONS[self.activation]
         signal = x
         for index, layer in enumerate(self.layers):

@@ -138,7 +138,7 @@ def train(experiment: Experiment, *, device: str | torch.device = "auto", memory
         Trajectory; see there.
 
     Raises:
-        ValueError: if training diverges.
+        ValueError: if this is no experiment, or training diverges.
         DatasetNotFound: if the data is not there.
 
     Source: Eq. (3), (4) [B]; Eq. (4), (5) [A].
@@ -159,6 +159,10 @@ def train(experiment: Experiment, *, device: str | torch.device = "auto", memory
         >>> bool((trajectory.noise_loss[:, -1] > trajectory.noise_loss[:, 0]).all())  # clean samples come first
         True
     """
+    from empirical.measurements import Experiment as _Experiment  # measurements imports this module
+
+    if not isinstance(experiment, _Experiment):
+        raise ValueError(f"experiment must be an Experiment, such as experiment('clusters'), got {experiment!r}")
     dataset = experiment.data.load()
     labels = corrupt_labels_batch(dataset.train_truth, experiment.noise_level, n_classes=dataset.n_classes, seeds=experiment.seeds)
     size = max(1, int(memory_budget // _bytes_per_seed(experiment, dataset)))

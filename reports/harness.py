@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import reports.plugin
+from empirical.datasets import DATASETS
 from reports.agreement import ClaimResult
 from reports.figure_data import FigureData
 from reports.judgements import Judgements, code_digest, folder_digest
@@ -120,6 +121,8 @@ def run_claims(
     """
     for claim_id in claims:
         claim_by_id(claim_id)
+    if dataset is not None and dataset not in DATASETS:
+        raise ValueError(f"dataset must be one of {', '.join(DATASETS)}, got {dataset!r}")
     folder = claim_tests()
     # Addopts and warning filters belong to the development harness (and need its extras), not to a user's report.
     arguments = [str(folder), f"--rootdir={folder.parent.parent}", "-o", "addopts=", "-o", "filterwarnings=default"]

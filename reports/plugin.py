@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from empirical.datasets import DatasetNotFound, load_dataset
+from empirical.datasets import DATASETS, DatasetNotFound, load_dataset
 from empirical.devices import provenance as machine_provenance
 from empirical.experiments import EXPERIMENTS, experiment, seeds_by_rule
 from empirical.runner import RunError, run
@@ -178,6 +178,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options and open the session."""
+    dataset = config.getoption("--dataset")
+    if dataset is not None and dataset not in DATASETS:
+        raise pytest.UsageError(f"--dataset must be one of {', '.join(DATASETS)}, got {dataset!r}")
     seeds = config.getoption("--seeds")
     if seeds not in ("rule", "fresh") and not seeds.isdigit():
         raise pytest.UsageError(f"--seeds must be rule, fresh or a number, got {seeds!r}")

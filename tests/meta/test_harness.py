@@ -87,7 +87,7 @@ def test_a_claim_test_that_is_marked_wrongly_stops_the_run(pytester: pytest.Pyte
     assert says in result.stderr.str() + result.stdout.str()
 
 
-@pytest.mark.parametrize("option", ["--seeds=sometimes", "--data-root=/no/such/folder", "--tier=huge"])
+@pytest.mark.parametrize("option", ["--seeds=sometimes", "--dataset=mnst", "--data-root=/no/such/folder", "--tier=huge"])
 def test_a_bad_option_stops_the_run(pytester: pytest.Pytester, option: str) -> None:
     assert run(pytester, "", option).ret == pytest.ExitCode.USAGE_ERROR
 
