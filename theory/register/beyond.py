@@ -159,7 +159,10 @@ ROWS = (
         kind="exact",
         audit="OK",
         expected="AGREES",
-        reason="Mean first step on noisy samples is ∝ K_d − (1 − 2δ)[(m − 1)K_w − mK_b]; simulation agrees in four settings.",
+        reason=(
+            "Mean first step on noisy samples is ∝ K_d − (1 − 2δ)[(m − 1)K_w − mK_b]; simulation agrees in four settings. Angles of exactly 20° "
+            "and 80° with 20 samples per class give critical depths 26 (δ = 0.3) and 11 (δ = 0.4)."
+        ),
         control="m below the threshold must show no priority: noisy samples are learned from the first step.",
     ),
     Claim(
