@@ -8,18 +8,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from empirical.inference import Estimate, exact, mean_interval
+from empirical.inference import exact, mean_interval
 from reports.agreement import Range
 from reports.evidence import Agreement
 from tests.support.cases import balanced_clusters
-from tests.support.estimates import at_once
-from tests.support.kernel_data import SOURCES, KernelProblem, Source, sources
+from tests.support.estimates import at_once, mean_design, means
+from tests.support.kernel_data import Source, sources
 from theory.alpha import alpha_recursion, cluster_kernel_scale, initial_alpha, noise_threshold
 from theory.dynamics import gradient_descent
 from theory.existence import critical_depth, noisy_sample_drift, samples_for_clean_priority
-from theory.initialization import class_kernel_means
 from theory.kernels import ntk
-from theory.segments import Segments, segment_geometry
+from theory.segments import segment_geometry
 
 Array = NDArray[np.float64]
 EPS = np.finfo(float).eps
@@ -27,26 +26,25 @@ DRAWS = 2000
 NONE = {"none allowed": 0.0}
 
 
-def first_step_push(rng: np.random.Generator, kernel: Array, truth: NDArray[np.int64], noise_level: float, *, n_classes: int = 2) -> Array:
-    """Σ_j K_ij <r_i, r_j>·C, mean over noisy samples i, from one step of descent at f ≡ 1/C, by label draw ``[DRAWS]``.
+def first_step_push(
+    rng: np.random.Generator, kernel: Array, truth: NDArray[np.int64], noise_level: float, *, n_classes: int = 2, draws: int = DRAWS
+) -> Array:
+    """Σ_j K_ij <r_i, r_j>·C, mean over noisy samples i, from one step of descent at f ≡ 1/C, by label draw ``[draws]``.
 
     Labels are flipped independently. The step moves the logits by Δh = −(η/n)K r, so that the sum is −(n/η) <r_i, Δh_i>·C. Each sample is
     noisy with probability δ: its indicator over δ gives an unbiased mean although the number of noisy samples varies.
     """
     n = len(truth)
-    flipped = rng.random((n, DRAWS)) < noise_level
-    observed = np.where(flipped, (truth[:, None] + rng.integers(1, n_classes, (n, DRAWS))) % n_classes, truth[:, None])
+    flipped = rng.random((n, draws)) < noise_level
+    observed = np.where(flipped, (truth[:, None] + rng.integers(1, n_classes, (n, draws))) % n_classes, truth[:, None])
     # One product per column: long batches go in pieces.
     pushes = []
-    for part in np.array_split(np.arange(DRAWS), max(1, n * n_classes * DRAWS // 2_000_000)):
+    for part in np.array_split(np.arange(draws), max(1, n * n_classes * draws // 2_000_000)):
         labels = observed[:, part] if n_classes == 2 else np.moveaxis(np.eye(n_classes)[observed[:, part]], 2, 1)
         path = gradient_descent(kernel, labels, learning_rate=1.0, steps=1, loss="logistic" if n_classes == 2 else "softmax", record=[1])
         move = np.asarray(path.logits)[0]
-        if n_classes == 2:
-            # Two classes, one logit: r = f − y, and <r_i, r_j> of the two-component residuals is twice r_i r_j.
-            product = 2 * (0.5 - labels) * move
-        else:
-            product = ((1 / n_classes - labels) * move).sum(axis=1)
+        # Two classes, one logit: r = f − y, and <r_i, r_j> of the two-component residuals is twice r_i r_j.
+        product = 2 * (0.5 - labels) * move if n_classes == 2 else ((1 / n_classes - labels) * move).sum(axis=1)
         pushes.append((-n * n_classes * product * flipped[:, part] / noise_level).mean(axis=0))
     return np.concatenate(pushes)
 
@@ -67,6 +65,174 @@ def means_of(kernel: Array, truth: NDArray[np.int64]) -> dict[str, float]:
     return {"diagonal": float(np.diag(kernel).mean()), "within": float(kernel[same].mean()), "between": float(kernel[other].mean())}
 
 
-def joint(samples: list[Array], *, error_rate: float, scale: Array) -> Estimate:
-    """Means over label draws in units of ``scale``, one interval for all together."""
-    return at_once(mean_interval(np.stack(samples, axis=1) / scale, error_rate=error_rate / len(samples)))
+def push_deviation(kernel: Array, truth: NDArray[np.int64], noise_level: float) -> float:
+    """Exact standard deviation of `first_step_push` of one label draw, two classes.
+
+    With flips b_i, M = ŷKŷ less its diagonal and m = M1 it is (nδ)⁻¹[Σ b_i(K_ii − m_i) + 2 bᵀMb]; b = δ + ξ has the linear coefficients
+    c_i = K_ii − (1 − 4δ)m_i, and linear and quadratic part are uncorrelated: δ(1 − δ)Σc² + 8δ²(1 − δ)²ΣM_ij².
+    """
+    sign = np.where(truth == 1, 1.0, -1.0)
+    signed = sign[:, None] * kernel * sign
+    np.fill_diagonal(signed, 0.0)
+    linear = np.diag(kernel) - (1 - 4 * noise_level) * signed.sum(axis=1)
+    spread = noise_level * (1 - noise_level)
+    return float(np.sqrt(spread * (linear**2).sum() + 8 * spread**2 * (signed**2).sum()) / (len(truth) * noise_level))
+
+
+def judge_pushes(agreement: Agreement, settings: list[tuple[Array, NDArray[np.int64], float]]) -> None:
+    """Measured and predicted push of several two-class settings, and its sign against the threshold where the design can tell it."""
+    rate = agreement.error_rate
+    scale = np.array([np.diag(kernel).mean() for kernel, _, _ in settings])
+    sizes = [len(truth) // 2 for _, truth, _ in settings]
+    kernel_means = [means_of(kernel, truth) for kernel, truth, _ in settings]
+    levels = [level for _, _, level in settings]
+    options = list(zip(levels, sizes, kernel_means, strict=True))
+    predicted = np.array([noisy_sample_drift(level, samples_per_class=m, **k) for level, m, k in options]) / scale
+    enough = np.array([m > samples_for_clean_priority(level, **k) for level, m, k in options])
+    sigma = np.array([push_deviation(*setting) for setting in settings]) / scale
+    design = mean_design(sigma, n_seeds=DRAWS, error_rate=rate)
+    pushes = np.stack([first_step_push(agreement.rng, *setting) for setting in settings], axis=1) / scale
+    estimate = means(pushes, sigma=sigma, error_rate=rate)
+    margin = {"label draws": design.margin}
+    agreement.check("mean push on noisy samples, in units of K_d", prediction=predicted, estimate=estimate, margin=margin)
+    # Settings whose distance from zero the design resolves; the sign of the others is not judged.
+    told = np.abs(predicted) > design.detectable()
+    for name, chosen, side in (
+        ("m above the threshold: noisy samples are pushed to the truth", enough & told, Range(upper=0)),
+        ("m below it: to their own label", ~enough & told, Range(lower=0)),
+    ):
+        assert chosen.any(), f"no setting resolves: {name}"
+        part = means(pushes[:, chosen], sigma=sigma[chosen], error_rate=rate)
+        agreement.check(f"{name}, {chosen.sum()} settings", prediction=side, estimate=part, margin=NONE)
+        if side.upper == 0:
+            continue
+        agreement.control("the same with m below the threshold taken for enough", prediction=Range(upper=0), estimate=part, margin=NONE)
+    agreement.note(
+        "m and threshold: "
+        + "; ".join(f"{m} / {samples_for_clean_priority(level, **k):.1f} (δ = {level:g})" for level, m, k in options)
+        + "."
+    )
+
+
+@pytest.mark.claim("X8")
+@pytest.mark.regime("fixed kernel", "equal angles")
+def test_sample_size_and_depth(agreement: Agreement) -> None:
+    """20° within and 80° between classes: sample sizes about the threshold, and depths about the critical one."""
+    settings = []
+    for level in (0.2, 0.4):
+        kernel, truth = simplex(40, depth=2, within=20, between=80)
+        threshold = samples_for_clean_priority(level, **means_of(kernel, truth))
+        for share in (0.4, 2.0, 4.0):
+            settings.append((*simplex(max(2, round(share * threshold)), depth=2, within=20, between=80), level))
+    angles = {"within_angle": math.radians(20), "between_angle": math.radians(80)}
+    for level in (0.3, 0.4):
+        last = critical_depth(level, samples_per_class=20, **angles)
+        agreement.note(f"20 samples per class, δ = {level:g}: the last depth with clean priority is {last}.")
+        settings += [(*simplex(20, depth=depth, within=20, between=80), level) for depth in (max(1, last // 3), 3 * last)]
+    judge_pushes(agreement, settings)
+    # Contrast ∝ 1/L: local exponent between L and 2L, from kernels of the inputs; the next order is ln L/L.
+    depth = 256
+    contrast = [means_of(*simplex(2, depth=scale * depth, within=20, between=80)) for scale in (1, 2)]
+    slope = np.log2(np.divide(*[(k["within"] - k["between"]) / k["diagonal"] for k in contrast][::-1]))
+    margin = {"next order, ln L/L": math.log(depth) / depth}
+    agreement.check("exponent of the contrast in the depth", prediction=-1, estimate=exact(float(slope)), margin=margin)
+    agreement.control("exponent −½", prediction=-0.5, estimate=exact(float(slope)), margin=margin)
+
+
+DATA = (
+    Source("clusters", (0, 1), 100, 0, 0.4),
+    Source("digits", (7, 9), 200, 0, 0.4),
+    Source("mnist", (7, 9), 300, 0, 0.4),
+)
+
+
+@pytest.mark.claim("X8")
+@sources(DATA)
+def test_sample_size_on_data(agreement: Agreement, source: Source) -> None:
+    """Small and large subsets of the data, each with the means of its own kernel: balanced, so that the expectation is exact."""
+    data = agreement.dataset(source.dataset, classes=source.classes, n_train=source.n_train)
+    inputs, truth = data.train_inputs.astype(float), np.asarray(data.train_truth)
+    settings = []
+    for per_class in (3, source.n_train // 8, source.n_train // 2):
+        members = np.concatenate([np.flatnonzero(truth == c)[:per_class] for c in (0, 1)])
+        settings += [(np.asarray(ntk(inputs[members], depth=1)), truth[members], level) for level in (0.1, source.noise_level)]
+    judge_pushes(agreement, settings)
+
+
+@pytest.mark.claim("X9")
+@pytest.mark.regime("fixed kernel", "collapsed classes, C = 10")
+def test_noise_threshold_of_ten_classes(agreement: Agreement) -> None:
+    """Descent with the softmax loss on all samples, noise spread evenly over nine wrong classes."""
+    size, steps, within, between = 100, 40, 1.0, 0.2
+    start, end, reference, losses = {}, {}, {}, {}
+    for level in (0.36, 0.72, 0.81, 0.99):
+        case = balanced_clusters(size, within=within, between=between, noise_level=level, n_classes=10)
+        path = gradient_descent(case.kernel, np.eye(10)[case.observed], learning_rate=5.0, steps=steps, loss="softmax")
+        logits = np.asarray(path.logits)
+        probability = np.exp(logits - logits.max(axis=2, keepdims=True))
+        probability /= probability.sum(axis=2, keepdims=True)
+        residual = probability - np.eye(10)[case.observed]
+        geometry = [segment_geometry(case.kernel, r, case.segments).pooled_alpha for r in residual[[0, steps]]]
+        start[level], end[level] = (float(a) for a in geometry)
+        kappa = cluster_kernel_scale(within, between, n_classes=10, loss="softmax")
+        path_of = {"learning_rate": 5.0, "kernel_scale": kappa, "noise_level": level, "steps": steps}
+        reference[level] = alpha_recursion(initial_alpha(level, n_classes=10), **path_of)
+        loss = -np.log(np.take_along_axis(probability, case.observed[None, :, None], axis=2))[..., 0]
+        losses[level] = loss[steps, case.segments.noise()].mean() - loss[0, case.segments.noise()].mean()
+    levels = list(start)
+    # n products in every step, in each norm and in the softmax's sums, relative to α.
+    rounding = {"rounding": 4 * steps * 10 * size * EPS * np.array([reference[level].max() for level in levels])}
+    for name, when, found in (("α_0", 0, start), (f"α_{steps}", -1, end)):
+        agreement.check(
+            f"{name} at δ = {', '.join(map(str, levels))}",
+            prediction=np.array([reference[level][when] for level in levels]),
+            estimate=exact(np.array([found[level] for level in levels])),
+            margin=rounding,
+        )
+    below = [level for level in levels if level < noise_threshold(10)]
+    agreement.check("α_0 below (C − 1)/C", prediction=Range(upper=1), estimate=exact(np.array([start[x] for x in below])), margin=NONE)
+    agreement.check(
+        "rise of α, and of the noisy loss, there",
+        prediction=Range(lower=0),
+        estimate=exact(np.array([[end[x] - start[x], losses[x]] for x in below])),
+        margin=NONE,
+    )
+    reversed_ = exact(np.array([start[0.99] - end[0.99], -losses[0.99]]))
+    agreement.check("δ = 0.99: fall of α, and of the noisy loss", prediction=Range(lower=0), estimate=reversed_, margin=NONE)
+    agreement.control("δ = 0.99 taken for clean priority: α_0 < 1", prediction=Range(upper=1), estimate=exact(start[0.99]), margin=NONE)
+    agreement.control("the bound ½: α_0 > 1 at δ = 0.72", prediction=Range(lower=1), estimate=exact(start[0.72]), margin=NONE)
+
+
+@pytest.mark.claim("X9")
+@pytest.mark.regime("fixed kernel", "equal angles, C = 3, 5")
+def test_sample_size_of_several_classes(agreement: Agreement) -> None:
+    """Independent noise, uniform over the wrong classes: the mean push in the first softmax step, and its sign about the threshold."""
+    rate, rng = agreement.error_rate, agreement.rng
+    predicted, wrong_beta, pushes, pilots, enough, text = [], [], [], [], [], []
+    for n_classes, level in ((3, 0.3), (3, 0.55), (5, 0.3), (5, 0.6)):
+        kernel, truth = simplex(4, depth=1, within=20, between=80, n_classes=n_classes)
+        k = means_of(kernel, truth)
+        threshold = samples_for_clean_priority(level, n_classes=n_classes, **k)
+        for share in (0.3, 2.5):
+            m = max(1, round(share * threshold))
+            kernel, truth = simplex(m, depth=1, within=20, between=80, n_classes=n_classes)
+            kernel = kernel / k["diagonal"]
+            unit = {name: value / k["diagonal"] for name, value in k.items()}
+            predicted.append(noisy_sample_drift(level, samples_per_class=m, n_classes=n_classes, **unit))
+            # β of two classes, 1 − 2δ, in place of 1 − δC/(C − 1).
+            wrong_beta.append((n_classes - 1) * 1 - (1 - 2 * level) * ((m - 1) * unit["within"] - m * unit["between"]))
+            pilots.append(first_step_push(rng, kernel, truth, level, n_classes=n_classes, draws=400).std())
+            pushes.append(first_step_push(rng, kernel, truth, level, n_classes=n_classes))
+            enough.append(m > threshold)
+            text.append(f"{m} / {threshold:.1f} (C = {n_classes}, δ = {level:g})")
+    samples, above = np.stack(pushes, axis=1), np.array(enough)
+    estimate = at_once(mean_interval(samples, error_rate=rate / len(predicted)))
+    # Twice the half-width foreseen from 400 other draws, a quarter more because 400 draws do not fix a spread.
+    margin = {"label draws": 1.25 * mean_design(np.array(pilots), n_seeds=DRAWS, error_rate=rate).margin}
+    assert (np.abs(predicted) > 2 * margin["label draws"]).all(), "the design must tell the sign in every setting"
+    agreement.check("mean push on noisy samples, in units of K_d", prediction=np.array(predicted), estimate=estimate, margin=margin)
+    agreement.control("β = 1 − 2δ", prediction=np.array(wrong_beta), estimate=estimate, margin=margin)
+    for name, chosen, side in (("above", above, Range(upper=0)), ("below", ~above, Range(lower=0))):
+        part = at_once(mean_interval(samples[:, chosen], error_rate=rate / chosen.sum()))
+        agreement.check(f"its sign, m {name} the threshold", prediction=side, estimate=part, margin=NONE)
+    agreement.note(f"m and threshold: {'; '.join(text)}.")

@@ -18,14 +18,14 @@ from theory.segments import segment_geometry
 Array = NDArray[np.float64]
 EPS = np.finfo(float).eps
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.48)
-# k′ ≤ 0: beside the recursion's direction, with (k − k′)/2, descent has the common one, h_0 + h_1, with (k + k′)/2. For k′ > 0 it is the first
-# to become unstable, at η(k + k′)δ(1 − δ)/2 > 2, and rounding then leaves the symmetric solution that the recursion describes.
+# k′ ≤ 0: beside the recursion's direction, with (k − k′)/2, descent has the common one, h_0 + h_1, with (k + k′)/2. For k′ > 0 that is the
+# first to become unstable, at η(k + k′)δ(1 − δ)/2 > 2, and rounding then leaves the symmetric solution that the recursion describes.
 KERNELS = ((1.0, -0.2), (2.0, -0.9), (2.0, 0.0))
 SIZE = 50  # samples per class
 
 
 def log_alpha(noise_level: float, within: float, between: float, *, rate: float, steps: int, margin: float = 0.0) -> Array:
-    """ln α_t of class 1 by descent on all samples from logits ±margin, from the segment gradients' own norms ``[steps + 1]``."""
+    """Return ln α_t of class 1 by descent on all samples from logits ±margin, from the segment gradients' own norms ``[steps + 1]``."""
     case = balanced_clusters(SIZE, within=within, between=between, noise_level=noise_level)
     start = np.where(case.truth == 1, margin, -margin)
     path = gradient_descent(case.kernel, case.observed, learning_rate=rate, steps=steps, initial_logits=start)
@@ -83,7 +83,7 @@ def test_no_step_beyond_one(agreement: Agreement) -> None:
 @pytest.mark.claim("X3")
 @pytest.mark.regime("fixed kernel", "collapsed classes near α = 1")
 def test_multiplier_at_the_fixed_point(agreement: Agreement) -> None:
-    """ln α is multiplied by 1 − ηκδ(1 − δ) in every step near α = 1: monotone to 1/(κδ(1 − δ)), stable to twice that."""
+    """Near α = 1, ln α is multiplied by 1 − ηκδ(1 − δ) in every step: monotone to 1/(κδ(1 − δ)), stable to twice that."""
     offset = 1e-4
     measured, predicted, curvature, global_rate, grown, diverged, alternating = [], [], [], [], [], [], []
     within, between = KERNELS[1]
@@ -120,7 +120,7 @@ def test_multiplier_at_the_fixed_point(agreement: Agreement) -> None:
     agreement.control("the same at 1.02 of it", prediction=attracted, estimate=exact(np.array(diverged)), margin=rounding)
     leaving = log_alpha(0.4, 2.0, 0.9, rate=0.98 * local_stability_rate(0.55, 0.4), steps=60, margin=np.log(1.5) - offset)
     agreement.note(
-        "For two clusters with k′ > 0 the bound of the common logit, 4/((k + k′)δ(1 − δ)), is met first: at k = 2, k′ = 0.9, δ = 0.4, 0.98 of "
-        f"the recursion's bound, rounding has multiplied |ln α| by {abs(leaving[-1] / leaving[0]):.2g} after 60 steps."
+        "For two clusters with k′ > 0 the bound of the common logit, 4/((k + k′)δ(1 − δ)), is met first: at k = 2, k′ = 0.9, δ = 0.4, "
+        f"0.98 of the recursion's bound, rounding has multiplied |ln α| by {abs(leaving[-1] / leaving[0]):.2g} after 60 steps."
     )
     agreement.control("1 − ηκ/4 for the multiplier", prediction=np.array(global_rate), estimate=exact(np.array(measured)), margin=margin)

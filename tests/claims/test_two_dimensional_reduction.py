@@ -81,7 +81,9 @@ def test_two_logits_for_all_samples(agreement: Agreement) -> None:
     # Stated errors of the two integrators, relative to the largest logit, ten times the reduction's 1e-10 for its step control.
     integration = {"integration": (rtol + 1e-9) * float(np.abs(flow.logits).max())}
     both = np.array([foreseen.clean_margin, foreseen.noise_margin])
-    agreement.check("the same under gradient flow, t = 1 … 1e4", prediction=both, estimate=exact(np.array([clean, noise])), margin=integration)
+    agreement.check(
+        "the same under gradient flow, t = 1 … 1e4", prediction=both, estimate=exact(np.array([clean, noise])), margin=integration
+    )
     by_step = equicorrelated_flow(times / case.n, coupling=coupling, noise_level=noise_level)
     agreement.control(
         "time t/n for (a − b)t/n",

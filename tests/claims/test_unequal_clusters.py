@@ -73,7 +73,9 @@ def test_when_both_classes_have_the_same_alpha(agreement: Agreement) -> None:
     """The three conditions together give one α at all times; without any one of them the two part."""
     rounding = {"rounding": 4 * STEPS * 160 * EPS}
 
-    def gap(kernel: tuple[tuple[float, float], ...], sizes: tuple[int, int], levels: tuple[float, float], initial: tuple[float, float]) -> float:
+    def gap(
+        kernel: tuple[tuple[float, float], ...], sizes: tuple[int, int], levels: tuple[float, float], initial: tuple[float, float]
+    ) -> float:
         return float(np.ptp(brute_force(clusters(kernel, sizes, levels), initial), axis=1).max())
 
     symmetric = [

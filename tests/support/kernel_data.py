@@ -5,17 +5,33 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from empirical.datasets import load_dataset
+from empirical.experiments import seeds_by_rule
 from empirical.noise import corrupt_labels_batch
 from reports.evidence import Agreement
+from theory.dynamics import gradient_descent
 from theory.kernels import ntk
+from theory.step_size import max_learning_rate
 
-__all__ = ["SOURCES", "KernelProblem", "SegmentRun", "Source", "exact_flips", "independent_flips", "permuted", "sources"]
+__all__ = [
+    "SOURCES",
+    "EarlyRun",
+    "KernelProblem",
+    "SegmentRun",
+    "Source",
+    "early_run",
+    "exact_flips",
+    "independent_flips",
+    "permuted",
+    "sources",
+]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -49,7 +65,12 @@ class Source:
 
     def problem(self, agreement: Agreement, kernel: Callable[..., NDArray[np.floating]] = ntk, **options: float) -> KernelProblem:
         """Load the data through the harness and evaluate a kernel on them."""
-        data = agreement.dataset(self.dataset, classes=self.classes, n_train=self.n_train, n_test=self.n_test)
+        agreement.dataset(self.dataset, classes=self.classes, n_train=self.n_train, n_test=self.n_test)
+        return self.evaluated(kernel, **options)
+
+    def evaluated(self, kernel: Callable[..., NDArray[np.floating]] = ntk, **options: float) -> KernelProblem:
+        """The same without the harness, which `problem` has told of the data."""
+        data = load_dataset(self.dataset, classes=self.classes, n_train=self.n_train, n_test=self.n_test)
         train, test = data.train_inputs.astype(float), data.test_inputs.astype(float)
         return KernelProblem(
             kernel=np.asarray(kernel(train, **options), dtype=float),
@@ -72,9 +93,7 @@ def sources(chosen: Sequence[Source]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(
         "source",
         [
-            pytest.param(
-                one, id=re.sub(r"[^a-zA-Z0-9]+", "-", f"{one.model}-{one.data}"), marks=[pytest.mark.regime(one.model, one.data)]
-            )
+            pytest.param(one, id=re.sub(r"[^a-zA-Z0-9]+", "-", f"{one.model}-{one.data}"), marks=[pytest.mark.regime(one.model, one.data)])
             for one in chosen
         ],
     )
@@ -164,7 +183,7 @@ class SegmentRun:
 
     @property
     def residuals(self) -> Array:
-        """f − y towards the observed label ``[T, n, R]``."""
+        """Residual f − y towards the observed label ``[T, n, R]``."""
         return expit(self.logits) - self.observed
 
     def geometry(self, kernel: Array) -> tuple[Array, Array]:
@@ -176,3 +195,63 @@ class SegmentRun:
         square_clean, square_noise = (np.einsum("tir,tir->tr", one, two) for one, two in ((clean, moved_clean), (noise, moved_noise)))
         across = np.einsum("tir,tir->tr", clean, moved_noise)
         return np.sqrt(square_noise / square_clean), -across / np.sqrt(square_noise * square_clean)
+
+
+@dataclass(frozen=True, eq=False)
+class EarlyRun:
+    """Descent with the logistic loss on the tangent kernel, `DRAWS` label draws, every step recorded.
+
+    Attributes:
+        problem: kernel and true labels.
+        rate: η, a quarter of the largest stable rate.
+        segments: logits, labels and true masks.
+        times: ``[T]`` η·step.
+        test_logits: ``[T, n_test, R]``.
+    """
+
+    problem: KernelProblem
+    rate: float
+    segments: SegmentRun
+    times: Array
+    test_logits: Array
+
+    @cached_property
+    def test_error(self) -> Array:
+        """Against the true labels ``[T, R]``; a tie at zero counts ½."""
+        margin = self.problem.test_signs[None, :, None] * self.test_logits
+        return np.asarray(np.where(margin == 0, 0.5, margin < 0).mean(axis=1))
+
+    @cached_property
+    def noise_loss(self) -> Array:
+        """Mean loss of the noisy samples ``[T, R]``."""
+        return self.segments.mean(self.segments.losses, self.segments.noisy)
+
+    @property
+    def stop(self) -> NDArray[np.intp]:
+        """Index of the first minimum of the test error after the start ``[R]``."""
+        return 1 + np.argmin(self.test_error[1:], axis=0)
+
+    @property
+    def peak(self) -> NDArray[np.intp]:
+        """Index of the largest noisy loss ``[R]``."""
+        return np.argmax(self.noise_loss, axis=0)
+
+
+STEPS, DRAWS = 250, 48
+
+
+@lru_cache(maxsize=6)
+def early_run(source: Source, salt: str) -> EarlyRun:
+    """Run a source to well past the turn of the noisy loss; cached, because several claims read one run."""
+    problem = source.evaluated()
+    rate = 0.25 * max_learning_rate(problem.kernel)
+    seeds = seeds_by_rule(f"early-run-{source.dataset}-{source.classes}-{source.n_train}", DRAWS, salt=salt)
+    observed = corrupt_labels_batch(problem.truth, source.noise_level, n_classes=2, seeds=seeds).T
+    path = gradient_descent(problem.kernel, observed, learning_rate=rate, steps=STEPS, cross_kernel=problem.cross)
+    return EarlyRun(
+        problem=problem,
+        rate=rate,
+        segments=SegmentRun(np.asarray(path.logits), observed, observed != problem.truth[:, None]),
+        times=np.asarray(path.times),
+        test_logits=np.asarray(path.test_logits),
+    )

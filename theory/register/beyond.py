@@ -58,7 +58,11 @@ ROWS = (
             "to 4 as δ → ½. The fixed point α = 1 is approached monotonically for ηκδ(1 − δ) ≤ 1 and is stable below 2."
         ),
         formula=r"\alpha_1 > 1 \quad \Leftrightarrow \quad \eta\kappa > \dfrac{\ln\left((1-\delta)/\delta\right)}{1/2 - \delta}",
-        hypotheses=(_COLLAPSED, "First-step statement: f(w0; ·) ≡ ½."),
+        hypotheses=(
+            _COLLAPSED,
+            "First-step statement: f(w0; ·) ≡ ½.",
+            "unstated: one class, or k′ ≤ 0; with k′ > 0 the common logit of two clusters is unstable first, at η(k + k′)δ(1 − δ) > 4.",
+        ),
         kind="exact",
         audit="OK",
         expected="AGREES",
@@ -160,7 +164,7 @@ ROWS = (
         audit="OK",
         expected="AGREES",
         reason=(
-            "Mean first step on noisy samples is ∝ K_d − (1 − 2δ)[(m − 1)K_w − mK_b]; simulation agrees in four settings. Angles of exactly 20° "
+            "Mean first step on noisy samples is ∝ K_d − (1 − 2δ)[(m − 1)K_w − mK_b]; simulation agrees in four settings. Angles of 20° "
             "and 80° with 20 samples per class give critical depths 26 (δ = 0.3) and 11 (δ = 0.4)."
         ),
         control="m below the threshold must show no priority: noisy samples are learned from the first step.",

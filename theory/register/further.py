@@ -15,8 +15,8 @@ ROWS = (
         statement=(
             "True labels have more energy in the leading eigenspaces of the tangent kernel than random flips (Arora et al., 2019), "
             "and the time "
-            "each needs by linearised dynamics orders clean before noisy learning; the accounts part where truth and eigenvectors "
-            "are unrelated."
+            "each needs by linearised dynamics orders clean before noisy learning. The accounts part on permuted labels and beyond "
+            "δ = (C − 1)/C: there the eigenvectors still say 'truth first', and a < ρ rightly says no."
         ),
         formula=(
             r"\sum_{k \leq r} (u_k^{\top} \hat{y})^2 / \Vert \hat{y} \Vert^2 > \sum_{k \leq r} (u_k^{\top} \epsilon)^2 / \Vert"

@@ -91,7 +91,7 @@ ROWS = (
         audit="OK",
         expected="AGREES",
         reason=(
-            "400 MNIST sevens: 170.6°, 173.9°, 174.2° for δ = 0.1, 0.3, 0.4, predicted within 0.1°. Sharper, and seen in the judged runs: only "
+            "400 MNIST sevens: 170.6°, 173.9°, 174.2° for δ = 0.1, 0.3, 0.4, predicted within 0.1°. Sharper: only "
             "the part of the fluctuation orthogonal to ĝ turns the gradients, a factor 1 − Var(k)·n/((n − 1)Σk(K̄_d − K̄_o)) with k = K1, "
             "which is 0.96 on MNIST and digits."
         ),

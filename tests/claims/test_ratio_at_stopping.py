@@ -1,0 +1,79 @@
+"""Sec. 4.2, Fig. 6 [A, B] at infinite width (D11): the ratio of clean to noisy gradient is not 1 where the test error is smallest."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from empirical.inference import exact, mean_interval
+from reports.agreement import Range
+from reports.evidence import Agreement
+from tests.support.kernel_data import SOURCES, EarlyRun, Source, early_run, permuted, sources
+
+Array = NDArray[np.float64]
+
+
+def class_ratio(run: EarlyRun, at: NDArray[np.intp]) -> Array:
+    """‖g_clean^(c)‖/‖g_noise^(c)‖ of both classes at one time of each label draw ``[2, R]``, from the residuals and the kernel."""
+    draws = np.arange(len(at))
+    residual = run.segments.residuals[at, :, draws].T
+    found = []
+    for c in (0, 1):
+        member = (run.problem.truth == c)[:, None]
+        norms = []
+        for mask in (~run.segments.noisy, run.segments.noisy):
+            part = residual * (mask & member)
+            norms.append(np.sqrt(np.einsum("ir,ir->r", part, run.problem.kernel @ part)))
+        found.append(norms[0] / norms[1])
+    return np.array(found)
+
+
+@pytest.mark.claim("D11")
+@sources(SOURCES)
+def test_ratio_at_the_smallest_test_error(agreement: Agreement, source: Source) -> None:
+    """Fixed tangent kernel: the ratio at the minimum of the test error, and what does mark the turn of the noisy loss."""
+    source.problem(agreement)
+    run, rate = early_run(source, agreement.seed_salt), agreement.error_rate
+    draws = run.segments.observed.shape[1]
+    at_stop = mean_interval(class_ratio(run, run.stop).mean(axis=0), error_rate=rate)
+    about = {"about 1: a tenth": 0.1}
+    agreement.check("ratio at the minimum of the test error, mean of both classes", prediction=1, estimate=at_stop, margin=about)
+
+    a, rho = run.segments.geometry(run.problem.kernel)
+    crossing = np.argmax(a >= rho, axis=0)
+    turned = (a >= rho).any(axis=0) & (run.peak > 0)
+    # Descent is recorded at every step: the last rise is the step before a reaches ρ, up to one step of the second order in η.
+    apart = np.abs(run.peak - crossing)[turned].max()
+    agreement.correct(
+        f"peak of the noisy loss against first a ≥ ρ, in steps, {turned.sum()} label draws",
+        prediction=0,
+        estimate=exact(float(apart), n_seeds=int(turned.sum())),
+        margin={"one step": 1.0},
+    )
+    # The minimum of the expected test error: one time, found on half of the label draws and judged on the others.
+    half = draws // 2
+    best = 1 + int(np.argmin(run.test_error[1:, :half].mean(axis=1)))
+    later = mean_interval((run.peak - best)[half:].astype(float), error_rate=rate)
+    agreement.correct(
+        "steps from the minimum of the expected test error to that peak", prediction=Range(lower=0), estimate=later, margin={"none": 0.0}
+    )
+    shuffled = type(run.segments)(run.segments.logits, run.segments.observed, permuted_masks(agreement.rng, run))
+    a_wrong, rho_wrong = shuffled.geometry(run.problem.kernel)
+    misplaced = np.abs(run.peak - np.argmax(a_wrong >= rho_wrong, axis=0)).astype(float)
+    agreement.control(
+        "masks shuffled in a and ρ only: steps from the peak to a ≥ ρ",
+        prediction=0,
+        estimate=mean_interval(misplaced, error_rate=rate),
+        margin={"one step": 1.0},
+    )
+    times = {name: np.median(run.times[at]) for name, at in (("smallest test error", run.stop), ("peak of the noisy loss", run.peak))}
+    agreement.note(
+        f"Medians of {draws} label draws, time η·step: {', '.join(f'{name} at {time:.3g}' for name, time in times.items())}; ratio of "
+        f"norms {float(at_stop.value):.2f} at the former, {(1 / a[crossing, np.arange(draws)])[turned].mean():.2f} (pooled) at the latter."
+    )
+
+
+def permuted_masks(rng: np.random.Generator, run: EarlyRun) -> NDArray[np.bool_]:
+    """Masks of the same sizes that have nothing to do with the labels ``[n, R]``."""
+    return np.column_stack([permuted(rng, column.astype(np.int64), 1)[:, 0] for column in run.segments.noisy.T]).astype(bool)
