@@ -79,6 +79,14 @@ def push_deviation(kernel: Array, truth: NDArray[np.int64], noise_level: float) 
     return float(np.sqrt(spread * (linear**2).sum() + 8 * spread**2 * (signed**2).sum()) / (len(truth) * noise_level))
 
 
+def expected_push(kernel: Array, truth: NDArray[np.int64], noise_level: float) -> float:
+    """Mean over samples i of E Σ_j K_ij s_i s_j given that i is noisy, two classes: K_ii from its own label, −(1 − 2δ)ŷ_iŷ_jK_ij from others."""
+    sign = np.where(truth == 1, 1.0, -1.0)
+    signed = sign[:, None] * kernel * sign
+    own = np.diag(kernel)
+    return float((own - (1 - 2 * noise_level) * (signed.sum(axis=1) - own)).mean())
+
+
 def judge_pushes(agreement: Agreement, settings: list[tuple[Array, NDArray[np.int64], float]]) -> None:
     """Measured and predicted push of several two-class settings, and its sign against the threshold where the design can tell it."""
     rate = agreement.error_rate
@@ -130,6 +138,20 @@ def test_sample_size_and_depth(agreement: Agreement) -> None:
         agreement.note(f"20 samples per class, δ = {level:g}: the last depth with clean priority is {last}.")
         settings += [(*simplex(20, depth=depth, within=20, between=80), level) for depth in (max(1, last // 3), 3 * last)]
     judge_pushes(agreement, settings)
+    # At equal angles the expected push is linear in m. Its root, from two sizes, is the threshold. Kernels of n = 80 inputs have a relative
+    # error of about n·eps; the root divides by the slope, which is at least a tenth of the kernel, and multiplies by sizes up to 40.
+    levels, few, many = np.array([0.1, 0.2, 0.4]), 10, 40
+    ends = np.array([[expected_push(*simplex(m, depth=2, within=20, between=80), level) for m in (few, many)] for level in levels])
+    root = few + (many - few) * ends[:, 0] / (ends[:, 0] - ends[:, 1])
+    predicted = [samples_for_clean_priority(level, **means_of(*simplex(few, depth=2, within=20, between=80))) for level in levels]
+    rounding = {"rounding": 10 * many * 2 * 80 * EPS}
+    agreement.check("samples per class at which the expected push vanishes", prediction=predicted, estimate=exact(root), margin=rounding)
+    agreement.control(
+        "the same without the noise's 1/(1 − 2δ)",
+        prediction=[samples_for_clean_priority(0.0, **means_of(*simplex(few, depth=2, within=20, between=80)))] * len(levels),
+        estimate=exact(root),
+        margin=rounding,
+    )
     # Contrast ∝ 1/L: local exponent between L and 2L, from kernels of the inputs; the next order is ln L/L.
     depth = 256
     contrast = [means_of(*simplex(2, depth=scale * depth, within=20, between=80)) for scale in (1, 2)]

@@ -14,6 +14,7 @@ from theory.dynamics import gradient_descent
 from theory.kernels import ntk
 from theory.segments import Segments, segment_geometry
 from theory.step_size import clean_descent_rate
+from theory.stopping_rules import clean_loss_falls, noise_loss_rises
 
 PROBLEMS = 300
 NONE = {"none allowed": 0.0}
@@ -35,8 +36,8 @@ def test_signs_of_both_losses_in_random_problems(agreement: Agreement) -> None:
         a, rho = float(geometry.pooled_alpha), float(geometry.pooled_rho)
         # Flow: the sign of the directional derivative, −G_n·G and −G_c·G, in the direction of the whole gradient.
         slope = kernel @ residual
-        wrong[0] += (-(residual * segments.noise()) @ slope > 0) != (a < rho)
-        wrong[1] += (-(residual * segments.clean()) @ slope < 0) != (a * rho < 1)
+        wrong[0] += (-(residual * segments.noise()) @ slope > 0) != bool(noise_loss_rises(a, rho))
+        wrong[1] += (-(residual * segments.clean()) @ slope < 0) != bool(clean_loss_falls(a, rho))
         swapped += (-(residual * segments.noise()) @ slope > 0) != (a > rho)
         if a < rho:  # any step size at all
             eta = float(np.exp(rng.uniform(-3, 6)))

@@ -50,6 +50,7 @@ def test_linear_network_keeps_angles(agreement: Agreement) -> None:
     moments = [ntk_moments(theta, width=m, activation="linear") for m in WIDTHS]
     judge_mean(agreement, K, moments, prediction=2 * np.cos(theta), name="E K(x, z)/(‖x‖‖z‖) against 2 cos θ_d, every width")
 
+    judge_theory(agreement, moments, variance=1 + 3 * np.cos(theta) ** 2)
     # √m(K − E K) has variance 1 + 3c² and excess kurtosis 6/m at every width, so that the widths are pooled.
     pooled = pool(K, mean=2 * np.cos(theta))
     kurtosis = np.full(len(theta), np.mean([6 / m for m in WIDTHS]))
@@ -103,6 +104,7 @@ def test_relu_network_follows_equation_16(agreement: Agreement) -> None:
     design = variance_design(kurtosis, n_seeds=len(pooled), error_rate=rate)
     variance = ((5 * s * c + P * (1 + 7 * c**2)) / (2 * np.pi) - printed**2)[inner]
     linear = 1 + 3 * c[inner] ** 2
+    judge_theory(agreement, moments, variance=np.append(variance, 0.0))
     assert np.any(design.detectable() < 1 - variance / linear)  # power
     for judge_it, name, claimed in (
         (agreement.check, "m Var K(x, z) against [5sc + P(1 + 7c²)]/(2π) − μ²", variance),
@@ -167,6 +169,16 @@ def measured(agreement: Agreement, activation: str) -> Kernels:
     scale = 2.0 if activation == "relu" else 1.0
     xx, xz, zz = (np.stack([sample[f"kernel_{pair}"].values for sample in samples]) / scale for pair in ("xx", "xz", "zz"))
     return Kernels(theta=samples[0].angle.values, K=xz, diagonal=xx[:, :, 0], cosine=xz / np.sqrt(xx * zz))
+
+
+def judge_theory(agreement: Agreement, moments: Sequence[NtkMoments], *, variance: Array) -> None:
+    """The package's own moments are those of the formula that the networks are judged by: a dozen operations on numbers up to 4."""
+    agreement.check(
+        "m Var K(x, z) of the theory's moments against the same formula, every width",
+        prediction=np.tile(variance, 3),
+        estimate=exact(np.concatenate([m * moment.variance for m, moment in zip(WIDTHS, moments, strict=True)])),
+        margin={"rounding": 12 * 4 * np.finfo(np.float64).eps},
+    )
 
 
 def pool(K: Array, *, mean: Array) -> Array:

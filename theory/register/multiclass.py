@@ -94,7 +94,8 @@ ROWS = (
         ),
         correction=(
             "Eq. (1) defines cleanness for the whole label, and the full-gradient segments are collinear with the ratio of row M3: the "
-            "restriction to single logits is not needed."
+            "restriction to single logits is not needed. On data this takes n_n ≫ (C − 1)²K̄_d/K̄_o noisy samples per class, since "
+            "self-products weigh (C − 1)² times as much: ten classes of digits give cosine −0.5, three give −0.95."
         ),
         correction_formula=(
             r"g_{\mathrm{noise}}^{(c)} = -\alpha_t\, g_{\mathrm{clean}}^{(c)}, \quad \alpha_0 ="

@@ -149,8 +149,8 @@ ROWS = (
         formula=r"\lambda_{\min}(K) > 0",
         hypotheses=(
             "The network is over-parameterised.",
-            "unstated: no two inputs are parallel; with one hidden layer, no two are antiparallel either (ReLU networks without biases "
-            "have a linear odd part for L = 1).",
+            "unstated: no two inputs are parallel; with one hidden layer, at most d pairs are antiparallel (∇h(x) − ∇h(−x) is linear in "
+            "x for L = 1 without biases).",
         ),
         kind="conditional",
         audit="OK",
