@@ -66,10 +66,14 @@ def _fill(
 ) -> None:
     """Fill the rows ``span`` of the result (and the columns, if symmetric); ``products[0]`` is the first of those rows."""
     tiles: list[_Tile] = []
+    whole = symmetric and span.stop - span.start == left.shape[0]
+    if whole:  # a matrix times its own transpose: the BLAS does half the work, and knows how better than panels of ours
+        np.matmul(left, left.T, out=products)
     for start in range(span.start, span.stop, _PANEL_ROWS):
         stop = min(start + _PANEL_ROWS, span.stop)
         width = stop if symmetric else right.shape[0]
-        np.matmul(left[start:stop], right[:width].T, out=products[start - span.start : stop - span.start, :width])
+        if not whole:
+            np.matmul(left[start:stop], right[:width].T, out=products[start - span.start : stop - span.start, :width])
         tiles += _tiles(start, stop, width, symmetric=symmetric)
 
     def fill(tile: _Tile) -> None:

@@ -3,6 +3,7 @@
 For unit inputs at angle θ the kernel is F(θ), F analytic on [0, π], with singularities at a distance of order 1/L from θ = 0 at depth L.
 In u = log(1 + Lθ/(3π)) they keep their distance at every depth, and a piecewise polynomial of degree 5 on 1024 equal intervals of u
 gives F within 4e-15 of F(0) for depth ≤ 1000 (2e-15 for depth ≤ 200). The cost of an entry does not depend on the depth.
+Where all cosines of a tile lie in [−0.9, 0.9], F is analytic in the cosine itself, and a second table spares arccosine and logarithm.
 Derivation and measured errors: theory/notes/kernels.md.
 """
 
@@ -17,12 +18,15 @@ from numpy.polynomial import chebyshev
 
 from theory._arc_cosine import Float64Array, gradient_gap, layers, sine_minus
 
-__all__ = ["AngleProfile", "gradient_profile", "output_profile"]
+__all__ = ["MIDDLE", "AngleProfile", "gradient_profile", "output_profile"]
 
 Function = Callable[[Float64Array], Float64Array]
 
 _INTERVALS = 1024
 _DEGREE = 5
+MIDDLE = 0.9
+"""Cosines up to this size are looked up directly: F is analytic but at ±1, 50 intervals away from the edge of the table."""
+_EDGE = MIDDLE * (1.0 + 1e-12)
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,14 @@ class AngleProfile:
         depth: number of hidden layers L.
         table: coefficients ``[degree + 1, intervals]``, lowest power first, in the position t ∈ [0, 1) within an interval.
         intervals_per_log: intervals per unit of u = log(1 + Lθ/(3π)).
+        middle: coefficients likewise, on equal intervals of cos θ in [−MIDDLE, MIDDLE].
         of_supplement: F as a function of φ = π − θ in full relative precision, where F(π) = 0 (depth 1); else None.
     """
 
     depth: int
     table: Float64Array
     intervals_per_log: float
+    middle: Float64Array
     of_supplement: Function | None = None
 
     def of_angle(self, theta: Float64Array) -> Float64Array:
@@ -48,15 +54,13 @@ class AngleProfile:
         position += 1.0
         np.log(position, out=position)
         position *= self.intervals_per_log
-        cell = np.floor(position)
-        index = cell.astype(np.intp)
-        position -= cell
-        value = np.take(self.table[-1], index, out=cell, mode="clip")
-        coefficient = np.empty_like(value)
-        for row in self.table[-2::-1]:
-            value *= position
-            value += np.take(row, index, out=coefficient, mode="clip")
-        return value
+        return _look_up(self.table, position)
+
+    def of_cosine(self, cosine: Float64Array) -> Float64Array:
+        """Return F(θ) for an array of cos θ in [−MIDDLE, MIDDLE], which is left as it is."""
+        position = cosine * (0.5 * _INTERVALS / _EDGE)
+        position += 0.5 * _INTERVALS
+        return _look_up(self.middle, position)
 
     def relative_slope(self, theta: Float64Array) -> Float64Array:
         """Return |F′(θ)/F(θ)| at the left edges of the intervals that hold ``theta``, to the accuracy that thresholds need."""
@@ -64,6 +68,19 @@ class AngleProfile:
         index = np.minimum((np.log1p(scale * theta) * self.intervals_per_log).astype(np.intp), self.table.shape[1] - 1)
         slope = self.table[1, index] * self.intervals_per_log * scale / (1.0 + scale * theta)
         return np.asarray(np.abs(slope / self.table[0, index]))
+
+
+def _look_up(table: Float64Array, position: Float64Array) -> Float64Array:
+    """Evaluate the piecewise polynomial at positions in units of the interval; overwrites ``position``."""
+    cell = np.floor(position)
+    index = cell.astype(np.intp)
+    position -= cell
+    value = np.take(table[-1], index, out=cell, mode="clip")
+    coefficient = np.empty_like(value)
+    for row in table[-2::-1]:
+        value *= position
+        value += np.take(row, index, out=coefficient, mode="clip")
+    return value
 
 
 @lru_cache(maxsize=64)
@@ -93,12 +110,18 @@ def _fit(function: Function, depth: int, at_zero: float, of_supplement: Function
     # A hair more than [0, π], so that θ = π falls inside the last interval.
     step = np.log1p(scale * np.pi) * (1.0 + 1e-14) / _INTERVALS
     nodes = np.cos(np.pi * (np.arange(_DEGREE + 1) + 0.5) / (_DEGREE + 1))
-    logarithm = (np.arange(_INTERVALS)[:, None] + 0.5 * (1.0 + nodes)) * step
-    values = function(np.expm1(logarithm) / scale)
-    series = np.linalg.solve(chebyshev.chebvander(nodes, _DEGREE), values.T)
-    table = np.ascontiguousarray(_chebyshev_to_powers(_DEGREE) @ series)
+    inside = np.arange(_INTERVALS)[:, None] + 0.5 * (1.0 + nodes)  # the nodes of each interval, in units of the interval
+    table = _coefficients(function(np.expm1(inside * step) / scale), nodes)
     table[0, 0] = at_zero
-    return AngleProfile(depth, table, float(1.0 / step), of_supplement)
+    # A hair wider than what is looked up, so that ±MIDDLE falls inside too.
+    middle = _coefficients(function(np.arccos((inside / (0.5 * _INTERVALS) - 1.0) * _EDGE)), nodes)
+    return AngleProfile(depth, table, float(1.0 / step), middle, of_supplement)
+
+
+def _coefficients(values: Float64Array, nodes: Float64Array) -> Float64Array:
+    """Power coefficients ``[degree + 1, intervals]`` of the polynomials through values ``[intervals, degree + 1]`` at Chebyshev nodes."""
+    series = np.linalg.solve(chebyshev.chebvander(nodes, _DEGREE), values.T)
+    return np.ascontiguousarray(_chebyshev_to_powers(_DEGREE) @ series)
 
 
 def _chebyshev_to_powers(degree: int) -> Float64Array:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theory._arc_cosine import Float64Array
-from theory._profile import AngleProfile
+from theory._profile import MIDDLE, AngleProfile
 from theory._rows import Rows, opposite_angles, parallel_angles, product_error, squared_distances
 
 __all__ = ["AngleTransform", "DistanceTransform", "ScaledProduct"]
@@ -67,6 +67,8 @@ class AngleTransform:
     def __call__(self, products: Float64Array, rows: slice, columns: slice) -> Float64Array:
         """Return the kernel of one tile."""
         largest, smallest = float(products.max()), float(products.min())
+        if largest <= min(MIDDLE, self.parallel) and smallest >= max(-MIDDLE, self.opposite):
+            return self._scaled(self.profile.of_cosine(products), rows, columns)
         close = np.nonzero(products > self.parallel) if largest > self.parallel else None
         far = np.nonzero(products < self.opposite) if smallest < self.opposite else None
         angle = np.arccos(products if close is None and far is None else np.clip(products, -1.0, 1.0))
@@ -79,6 +81,10 @@ class AngleTransform:
         values = self.profile.of_angle(angle)
         if far is not None and supplements is not None and self.profile.of_supplement is not None:
             values[far] = self.profile.of_supplement(supplements)
+        return self._scaled(values, rows, columns)
+
+    def _scaled(self, values: Float64Array, rows: slice, columns: slice) -> Float64Array:
+        """Multiply by scale · |x_i||z_j|, in place."""
         values *= self.left.norm[rows, None] * self.scale
         values *= self.right.norm[columns]
         return values

@@ -121,6 +121,13 @@ def test_table_reproduces_the_recursion(depth: int) -> None:
         at_zero = profile.of_angle(np.zeros(1))[0]
         assert at_zero in (1.0, depth + 1.0)
         assert np.max(np.abs(profile.of_angle(theta.copy()) - exact)) <= 5e-15 * at_zero
+        middle = np.abs(np.cos(theta)) <= _profile.MIDDLE
+        assert middle.sum() > 2000
+        # The rounding of the cosine, half an ulp of 1, moves F by F′/sin θ ≤ F(0)·L of it here, on top of the table's own 5e-15.
+        slack = (
+            5e-15 + 0.5 * EPS * profile.relative_slope(theta[middle]) * np.abs(exact[middle]) / at_zero / np.sin(theta[middle])
+        ) * at_zero
+        assert np.all(np.abs(profile.of_cosine(np.cos(theta[middle])) - exact[middle]) <= slack)
 
 
 def test_angles_of_near_pairs_come_from_the_rows() -> None:
