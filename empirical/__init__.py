@@ -32,6 +32,9 @@ from empirical.experiments import (
 # Instruments: sample-wise gradients, segments, tangent kernel (§3 [A], §3 [B])
 from empirical.gradients import GradientGeometry, gradient_geometry
 
+# Networks for pictures: Appendix B [A]
+from empirical.image_networks import ConvolutionalNetwork, ResNet9
+
 # Estimates with confidence sets over seeds
 from empirical.inference import (
     Estimate,
@@ -72,6 +75,7 @@ __all__ = [
     "DATASETS",
     "EXPERIMENTS",
     "TIERS",
+    "ConvolutionalNetwork",
     "DataSpec",
     "Dataset",
     "DatasetNotFound",
@@ -84,6 +88,7 @@ __all__ = [
     "NoisyLabels",
     "Progress",
     "RateInWidth",
+    "ResNet9",
     "RunError",
     "SignFlipTest",
     "Specification",

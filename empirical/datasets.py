@@ -1,4 +1,4 @@
-"""Data sets with ground-truth labels: arc clusters, scikit-learn's digits, MNIST.
+"""Data sets with ground-truth labels: arc clusters, scikit-learn's digits, MNIST, CIFAR-10, any pictures by class.
 
 Labels are the ground truth and are numbered 0 … C − 1 in the order in which the classes were asked for; noise is added by
 ``empirical.noise``. Nothing is downloaded: data that is not there is a ``DatasetNotFound`` that says which files, where, and how to get
@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from empirical._validation import as_real_array, check_choice, check_integer, check_labels, suggestion
-from empirical.sources import DATA_ROOT_VARIABLE, DATASETS, LOADERS, STREAM, DatasetNotFound, Request, arc_clusters, even_share
+from empirical.sources import DATA_ROOT_VARIABLE, DATASETS, LOADERS, STREAM, DatasetNotFound, Request, Rows, arc_clusters, even_share
 
 __all__ = ["DATASETS", "DATA_ROOT_VARIABLE", "Dataset", "DatasetNotFound", "arc_clusters", "load_dataset"]
+
+_BLOCK = 4096  # samples turned to float64 at a time
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,7 +35,8 @@ class Dataset:
         test_inputs: float32 ``[n_test, d]``; n_test may be 0.
         test_truth: int64 ``[n_test]``.
         class_names: name of each class, length C, in the order of the labels.
-        image_shape: shape of one picture ``(height, width)``, or None.
+        image_shape: shape of one picture, ``(height, width)`` or with colours ``(3, height, width)``, of which a row of the inputs is the
+            flattening (all red values row by row, then green, then blue); None for other data.
         sha256: hash of shapes and values of the four arrays and of the class names.
     """
 
@@ -142,6 +145,14 @@ def load_dataset(
     * ``"digits"``: scikit-learn's 1797 pictures of 8 × 8 pixels. It has no official split: of each class a third (rounded half to even),
       drawn by ``seed``, is the test set.
     * ``"mnist"``: the official IDX files and their official split.
+    * ``"cifar10"``: the official binary version (its folder ``cifar-10-batches-bin`` or ``cifar-10-binary.tar.gz``) or, where that is not
+      there, its pictures by class: ``train/<class>/…`` and ``test/<class>/…`` in a folder or in a zip archive whose name starts with
+      ``cifar10`` or ``cifar-10``.
+    * ``"images"``: any pictures by class in the same layout; ``root`` is the folder or the zip archive itself. Grey pictures or colour, of
+      one size. Classes are the folders' names, sorted.
+
+    Pictures are decoded only if they are selected; inputs are rows, channel first (see ``Dataset.image_shape``). With ``n_test=0`` a test
+    split need not be there.
 
     A size takes equally many samples of every class; a class that runs out gives all that it has and the others share the rest. Which
     ones is drawn by ``seed``; they keep their order in the source, and a larger set contains the smaller one of the same seed.
@@ -151,7 +162,8 @@ def load_dataset(
         classes: the classes to keep; label k is the k-th of them. All by default; for ``"clusters"`` (0, 1).
         n_train: training samples in total, or one count per class; everything by default.
         n_test: the same for the test set; 0 for none.
-        root: folder that holds the files or their subfolder ``mnist``; else the environment variable ``CLEAN_PRIORITY_DATA``.
+        root: folder that holds the files or their subfolder ``mnist`` or ``cifar10``; for ``"images"`` the folder or zip archive; else the
+            environment variable ``CLEAN_PRIORITY_DATA``.
         seed: of the draw of samples; independent of the label noise of the same seed.
         normalize: ``"unit"`` scales each row to Euclidean norm 1; ``"pixel"`` gives pixels in [0, 1] (for clusters, raw coordinates).
 
@@ -186,15 +198,23 @@ def load_dataset(
     train, train_truth = _select(pool.train_labels, codes, request.n_train, f"n_train of {name!r}", wanted, (seed, 0))
     test, test_truth = _select(pool.test_labels, codes, request.n_test, f"n_test of {name!r}", wanted, (seed, 1))
     return Dataset.from_arrays(
-        np.asarray(pool.train_inputs[train], dtype=np.float64) / pool.divisor,
+        _prepare(pool.train_inputs, train, pool.divisor, normalize, "train_inputs"),
         train_truth,
-        np.asarray(pool.test_inputs[test], dtype=np.float64) / pool.divisor,
+        _prepare(pool.test_inputs, test, pool.divisor, normalize, "test_inputs"),
         test_truth,
         name=name,
         class_names=wanted,
         image_shape=pool.image_shape,
-        normalize=normalize,
     )
+
+
+def _prepare(rows: Rows, index: NDArray[np.int64], divisor: float, normalize: str, name: str) -> NDArray[np.float32]:
+    """The chosen rows, divided and scaled in double precision, a block at a time: 50,000 pictures never stand in memory as doubles."""
+    blocks = []
+    for start in range(0, max(len(index), 1), _BLOCK):
+        block = np.asarray(rows[index[start : start + _BLOCK]], dtype=np.float64) / divisor
+        blocks.append(_to_float32(_unit_rows(block, name, first=start) if normalize == "unit" else block, name))
+    return np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
 
 
 def _select(
@@ -273,12 +293,14 @@ def _as_rows(values: ArrayLike, name: str) -> NDArray[np.floating]:
     return array.reshape(len(array), -1)
 
 
-def _unit_rows(rows: NDArray[np.floating], name: str) -> NDArray[np.float64]:
-    """Rows scaled to Euclidean norm 1, in double precision."""
+def _unit_rows(rows: NDArray[np.floating], name: str, *, first: int = 0) -> NDArray[np.float64]:
+    """Rows scaled to Euclidean norm 1, in double precision; ``first`` is the number of the first row in messages."""
     wide = np.asarray(rows, dtype=np.float64)
     largest = np.max(np.abs(wide), axis=1, keepdims=True, initial=0.0)
     if (largest == 0).any():
-        raise ValueError(f"{name} must have no zero rows to be scaled to norm 1, got a zero vector at row {int(np.argmin(largest))}")
+        raise ValueError(
+            f"{name} must have no zero rows to be scaled to norm 1, got a zero vector at row {first + int(np.argmin(largest))}"
+        )
     scaled = wide / largest  # no overflow or underflow in the squares
     unit: NDArray[np.float64] = scaled / np.sqrt(np.sum(scaled * scaled, axis=1, keepdims=True))
     return unit

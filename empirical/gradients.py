@@ -1,19 +1,21 @@
 """Sample-wise and segment gradients of a network: norms, inner products, angles, α and ρ, without ever holding n × p numbers.
 
-With activations a and backpropagated signals δ (``empirical.layer_signals``) of n samples:
+With activations a and backpropagated signals δ (``empirical.layer_signals``) of n samples, for linear layers:
 
 * a segment gradient is one weighted sum Σ_i δ_i a_iᵀ per layer (what one weighted backward pass gives);
 * the inner products of all samples with a segment gradient G are Σ_layers δ_iᵀ (G a_i), the forward-mode derivative of the logits along G,
   contracted with the residuals;
 * a sample's squared norm is Σ_layers ‖a_i‖²‖δ_i‖².
 
-Memory is O(n·width + C·p), time O(C·n·p).
+For convolutions and layers of any other kind see ``empirical.layer_gradients``. The data are passed twice: once for the segment gradients,
+once for each sample's norm and inner products with them. Memory is O(n·width + C·p), time O(C·n·p).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,23 +23,25 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from empirical._validation import check_integer, check_labels
-from empirical.layer_signals import LinearLayer, as_inputs, forward_pass, linear_layers
+from empirical.layer_gradients import LayerSums, layer_sums
+from empirical.layer_signals import Layer, as_inputs, forward_pass, trainable_layers
 from empirical.segment_gram import SegmentSummary, summarize_gram
 
 __all__ = ["GradientGeometry", "gradient_geometry"]
 
-# Activations and signals are kept between the two passes up to this many numbers (128 MiB in float32), else recomputed.
-_KEPT_ELEMENTS = 2**25
-_GRAM_BLOCK = 2**16  # parameters turned to float64 at a time
+# Activations and signals are kept between the two passes up to this many numbers (256 MiB in float32), else recomputed.
+_KEPT_ELEMENTS = 2**26
+_CHUNK_SIZE = 512  # samples per chunk at most, where chunk_size is not given …
+_CHUNK_ELEMENTS = 2**23  # … and activations and signals of a chunk, unless all layers are linear
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GradientGeometry:
     """Geometry of the gradients of n labelled samples at one point w in parameter space.
 
-    Gradients are of the logistic loss (one logit) or the cross-entropy (C logits), ∇l_i = Σ_k r_ik ∇h_k(x_i); with ``logit=k``
-    only the k-th term. Segments are by ground-truth class; segment gradients are sums. Ratios and cosines of a segment or sample without
-    gradient are nan.
+    Gradients are of the logistic loss (one logit) or the cross-entropy (C logits), ∇l_i = Σ_k r_ik ∇h_k(x_i); with ``logit=k`` only the
+    k-th term, with ``logit="own"`` the term of the sample's own ground-truth class. Segments are by ground-truth class; segment gradients
+    are sums. Ratios and cosines of a segment or sample without gradient are nan.
 
     Attributes:
         summary: norms, α, ρ of the segments, see ``SegmentSummary``; its main fields are attributes here too.
@@ -47,7 +51,7 @@ class GradientGeometry:
         sample_norm: ‖∇l_i‖ ``[n]``.
         sample_cosine: cos∠(∇l_i, g_clean^(c)) with c the sample's own ground-truth class ``[n]``.
         sample_cosines: cos∠(∇l_i, g_clean^(c)) for every class c ``[n, C]``.
-        residual: f_i − y_i, ``[n]`` for one logit (or ``logit=k``), else ``[n, C]``.
+        residual: f_i − y_i, ``[n]`` for one logit (or with ``logit``), else ``[n, C]``.
         output: logits h_i, shaped as ``residual``.
     """
 
@@ -99,8 +103,8 @@ def gradient_geometry(
     *,
     truth: ArrayLike,
     n_classes: int = 2,
-    logit: int | None = None,
-    chunk_size: int = 512,
+    logit: int | Literal["own"] | None = None,
+    chunk_size: int | None = None,
 ) -> GradientGeometry:
     """Measure the geometry of sample-wise and segment gradients of a network on partly wrong labels.
 
@@ -108,13 +112,19 @@ def gradient_geometry(
     whatever the network was trained with.
 
     Args:
-        model: network of linear layers and functions without parameters; output ``[n]``, ``[n, 1]`` or ``[n, C]``.
+        model: network of rows ``[n, d]`` that treats every sample alone; each layer with parameters is called once. Output ``[n]``,
+            ``[n, 1]`` or ``[n, C]``. Linear layers and convolutions are fast, any other layer is slower. Batch normalisation must be in
+            evaluation mode: in training mode there is no gradient per sample.
         inputs: ``[n, d]``, converted to the network's type and device.
         labels: observed labels ``[n]``, integers 0 … C − 1.
         truth: ground-truth labels ``[n]``.
         n_classes: C.
         logit: measure single-logit gradients r_ik ∇h_k of this logit k (of C) in place of full gradients, in the segments of all classes.
-        chunk_size: samples evaluated at a time.
+            ``"own"``: each sample's through the logit of its own ground-truth class, so that the segment gradients are the g_k^(c) of logit
+            c for every c at once. The classes' segments are disjoint, so one weighted backward pass per chunk, with the residual r_ic in
+            column c of a sample of class c and 0 elsewhere, serves all of them: the cost is that of one call, two passes over the data,
+            not that of C calls. (Cosines between different classes are then between gradients of different logits.)
+        chunk_size: samples evaluated at a time; by default 512, less where the activations of a sample are many.
 
     Returns:
         GradientGeometry in float64 (computed in the network's type; the Gram matrix is accumulated in float64).
@@ -133,33 +143,38 @@ def gradient_geometry(
         ([0.52, 0.5], [1.0, 1.0, -1.0, 1.0, 1.0, -1.0])
     """
     n_classes = check_integer(n_classes, "n_classes", minimum=2)
-    layers = linear_layers(model)
+    layers = trainable_layers(model)
     x = as_inputs(model, inputs, "inputs")
     observed, true = check_labels(labels, n_classes, "labels"), check_labels(truth, n_classes, "truth")
     for name, array in (("labels", observed), ("truth", true)):
         if len(array) != len(x):
             raise ValueError(f"{name} must have one entry per input ({len(x)}), got {len(array)}")
-    if logit is not None and not 0 <= check_integer(logit, "logit", minimum=0) < n_classes:
+    if logit is not None and logit != "own" and not 0 <= check_integer(logit, "logit", minimum=0) < n_classes:
         raise ValueError(f"logit must lie in 0..{n_classes - 1}, got {logit}")
-    order = np.argsort(2 * true + (observed != true), kind="stable")  # segments become slices: clean^0, noise^0, clean^1, …
+    dense = all(layer.kind == "linear" for layer in layers)
+    # Segments become slices: clean^0, noise^0, clean^1, …; with convolutions all clean ones come first, for their chunks need no backward
+    # pass with true labels.
+    order = np.argsort(2 * true + (observed != true) if dense else true + n_classes * (observed != true), kind="stable")
     x = x[order]
-    task = _Task(model, layers, x, observed[order], true[order], n_classes, logit, check_integer(chunk_size, "chunk_size"))
-
+    if chunk_size is not None:
+        size = check_integer(chunk_size, "chunk_size")
+    else:
+        size = _CHUNK_SIZE if dense else min(_CHUNK_SIZE, max(1, _CHUNK_ELEMENTS // forward_pass(model, layers, x[:1]).numbers_per_sample))
     with torch.no_grad():
-        sums = [_LayerSums.zeros(layer, 3 * n_classes, x) for layer in layers]
-        numbers = sum(layer.module.in_features + layer.module.out_features for layer in layers)
-        kept: list[_Chunk] | None = [] if len(x) * numbers <= _KEPT_ELEMENTS else None
+        sums = tuple(layer_sums(layer, 3 * n_classes, x) for layer in layers)
+        task = _Task(model, layers, sums, x, observed[order], true[order], n_classes, logit, size)
+        kept: list[_Chunk] | None = []
         for chunk in task.chunks(relabel=True):
-            for segment, rows, signals in chunk.segments(task):
-                for layer_sum, activation, signal in zip(sums, chunk.activations, signals, strict=True):
-                    layer_sum.add(segment, activation[rows], signal)
-            if kept is not None:
-                kept.append(chunk)
+            chunk.add_to(task)
+            if kept is not None and len(x) * chunk.numbers_per_sample <= _KEPT_ELEMENTS:
+                kept.append(replace(chunk, activations=(), relabelled=()))
+            else:
+                kept = None
 
         gram = np.sum([layer_sum.gram() for layer_sum in sums], axis=0)
-        parts = [chunk.measure(sums, n_classes) for chunk in (kept if kept is not None else task.chunks(relabel=False))]
+        measured = [chunk.measure(task) for chunk in (kept if kept is not None else task.chunks(relabel=False))]
     back = np.argsort(order)
-    norm, inner, residual, output = (np.concatenate([part[k] for part in parts])[back] for k in range(4))
+    norm, inner, residual, output = (np.concatenate([part[k] for part in measured])[back] for k in range(4))
     scale = norm[:, None] * np.sqrt(np.diag(gram)[:n_classes])
     cosines = np.full(scale.shape, np.nan)
     np.divide(inner, scale, out=cosines, where=scale > 0)
@@ -184,12 +199,13 @@ class _Task:
     """The checked arguments of one measurement, samples sorted by segment."""
 
     model: nn.Module
-    layers: tuple[LinearLayer, ...]
+    layers: tuple[Layer, ...]
+    sums: tuple[LayerSums, ...]
     inputs: Tensor
     observed: NDArray[np.int64]
     truth: NDArray[np.int64]
     n_classes: int
-    logit: int | None
+    logit: int | Literal["own"] | None
     chunk_size: int
 
     def chunks(self, *, relabel: bool) -> Iterator[_Chunk]:
@@ -198,17 +214,22 @@ class _Task:
             rows = slice(start, start + self.chunk_size)
             yield _Chunk.evaluate(self, rows, relabel=relabel)
 
-    def residual(self, output: Tensor, labels: NDArray[np.int64]) -> Tensor:
-        """Residuals f − y ``[n, K]``; with ``logit=k`` all columns but the k-th are zero."""
+    def columns(self, rows: slice, device: torch.device) -> Tensor:
+        """The logit of each sample that single-logit gradients go through ``[n, 1]``."""
+        assert self.logit is not None
+        truth = self.truth[rows]
+        return torch.as_tensor(truth if self.logit == "own" else np.full_like(truth, self.logit), device=device)[:, None]
+
+    def residual(self, output: Tensor, labels: NDArray[np.int64], rows: slice) -> Tensor:
+        """Residuals f − y ``[n, K]``; with ``logit`` all columns but one are zero."""
         index = torch.as_tensor(labels, device=output.device)
         if output.shape[1] == 1:
             return torch.sigmoid(output) - index[:, None].to(output.dtype)
         residual = torch.softmax(output, dim=1)
         residual[torch.arange(len(index), device=output.device), index] -= 1
         if self.logit is not None:
-            only = torch.zeros_like(residual)
-            only[:, self.logit] = residual[:, self.logit]
-            return only
+            columns = self.columns(rows, output.device)
+            return torch.zeros_like(residual).scatter(1, columns, residual.gather(1, columns))
         return residual
 
 
@@ -216,14 +237,14 @@ class _Task:
 class _Chunk:
     """Activations and signals of some consecutive samples.
 
-    One logit: signals are those of the logit itself, and factors the residuals. Several: signals are those of the loss, factors are 1.
+    One logit: signals are those of the logit itself, with the residuals as weights. Several: signals are those of the loss, without.
     """
 
+    factors: tuple[tuple[Tensor, ...], ...]  # of each layer, see LayerSums
+    weight: Tensor | None  # [n, 1]
     activations: tuple[Tensor, ...]
-    signals: tuple[Tensor, ...]
-    factor: Tensor  # [n, 1]
-    relabelled: tuple[Tensor, ...]  # signals under the true labels (empty if not asked for); read for noisy samples only
-    relabelled_factor: Tensor
+    relabelled: tuple[Tensor, ...]  # signals under the true labels, of several logits, where asked for and needed
+    relabelled_weight: Tensor | None
     residual: Tensor
     output: Tensor
     rows: slice
@@ -238,89 +259,58 @@ class _Chunk:
         if task.logit is not None and output.shape[1] == 1:
             raise ValueError(f"logit must be None for a network with one logit, got {task.logit}")
         observed, truth = task.observed[rows], task.truth[rows]
-        residual = task.residual(output, observed)
-        true_residual = task.residual(output, truth)
+        residual = task.residual(output, observed, rows)
+        true_residual = task.residual(output, truth, rows)
+        weight: Tensor | None = None
+        relabelled_weight: Tensor | None = None
+        relabelled: tuple[Tensor, ...] = ()
         if output.shape[1] == 1:  # one backward pass serves both labels
-            factor, relabelled_factor = residual, true_residual
-            signals = relabelled = evaluated.signals(torch.ones_like(residual))
+            weight, relabelled_weight = residual, true_residual
+            signals = evaluated.signals(torch.ones_like(residual))
         else:
-            factor = relabelled_factor = torch.ones_like(output[:, :1])
             signals = evaluated.signals(residual)
-            relabelled = evaluated.signals(true_residual) if relabel else ()
+            if relabel and (observed != truth).any():
+                relabelled = evaluated.signals(true_residual)
+        factors = tuple(
+            layer_sum.factors(activation, signal)
+            for layer_sum, activation, signal in zip(task.sums, evaluated.inputs, signals, strict=True)
+        )
         if task.logit is not None:
-            residual, output = residual[:, task.logit, None], output[:, task.logit, None]
-        return cls(evaluated.inputs, signals, factor, relabelled, relabelled_factor, residual, output, rows)
+            columns = task.columns(rows, output.device)
+            residual, output = residual.gather(1, columns), output.gather(1, columns)
+        return cls(factors, weight, evaluated.inputs, relabelled, relabelled_weight, residual, output, rows)
 
-    def segments(self, task: _Task) -> Iterator[tuple[int, slice, tuple[Tensor, ...]]]:
-        """The segments in this chunk: place in the Gram matrix, rows within the chunk, signals of those rows."""
-        observed, truth = task.observed[self.rows], task.truth[self.rows]
-        for c in range(task.n_classes):
+    @property
+    def numbers_per_sample(self) -> int:
+        """Numbers kept of one sample."""
+        return sum(factor[0].numel() for factors in self.factors for factor in factors)
+
+    def add_to(self, task: _Task) -> None:
+        """Add the samples of this chunk to the sums of their segments."""
+        observed, truth, n_classes = task.observed[self.rows], task.truth[self.rows], task.n_classes
+        for c in range(n_classes):
             for kind, members in enumerate((observed == truth, observed != truth)):
                 index = np.flatnonzero(members & (truth == c))
-                if len(index):
-                    rows = slice(index[0], index[-1] + 1)
-                    yield kind * task.n_classes + c, rows, tuple(signal[rows] * self.factor[rows] for signal in self.signals)
-                    if kind == 1:
-                        relabelled = tuple(signal[rows] * self.relabelled_factor[rows] for signal in self.relabelled)
-                        yield 2 * task.n_classes + c, rows, relabelled
+                if len(index) == 0:
+                    continue
+                rows, relabelled_row = slice(index[0], index[-1] + 1), 2 * n_classes + c
+                for k, (layer_sum, all_factors) in enumerate(zip(task.sums, self.factors, strict=True)):
+                    factors = tuple(factor[rows] for factor in all_factors)
+                    layer_sum.add(kind * n_classes + c, factors, None if self.weight is None else self.weight[rows])
+                    if kind == 1 and self.relabelled_weight is not None:
+                        layer_sum.add(relabelled_row, factors, self.relabelled_weight[rows])
+                    elif kind == 1:
+                        layer_sum.add_signals(relabelled_row, self.activations[k][rows], self.relabelled[k][rows])
 
-    def measure(self, sums: list[_LayerSums], n_classes: int) -> tuple[NDArray[np.float64], ...]:
+    def measure(self, task: _Task) -> tuple[NDArray[np.float64], ...]:
         """Sample norms ``[n]``, inner products with the clean segment gradients ``[n, C]``, residuals and outputs ``[n, K]``."""
         squared = torch.zeros(len(self.output), dtype=torch.float64, device=self.output.device)
-        inner = torch.zeros(len(self.output), n_classes, dtype=torch.float64, device=self.output.device)
-        for layer_sum, activation, signal in zip(sums, self.activations, self.signals, strict=True):
-            squared += layer_sum.squared_norms(activation, signal)
-            for c in range(n_classes):
-                inner[:, c] += layer_sum.inner(c, activation, signal)
-        arrays = (self.factor.abs()[:, 0] * squared.sqrt(), self.factor * inner, self.residual, self.output)
-        return tuple(array.to(torch.float64).cpu().numpy() for array in arrays)
-
-
-@dataclass(frozen=True, eq=False)
-class _LayerSums:
-    """The part of k segment gradients in one layer: weight ``[k, fan_out, fan_in]``, bias ``[k, fan_out]``; None where not trained."""
-
-    weight: Tensor | None
-    bias: Tensor | None
-    scale: float
-
-    @classmethod
-    def zeros(cls, layer: LinearLayer, count: int, like: Tensor) -> _LayerSums:
-        fan_out, fan_in = layer.module.out_features, layer.module.in_features
-        weight = like.new_zeros(count, fan_out, fan_in) if layer.trains_weight else None
-        return cls(weight, like.new_zeros(count, fan_out) if layer.trains_bias else None, layer.scale)
-
-    def add(self, row: int, activation: Tensor, signal: Tensor) -> None:
-        """Add s·Σ_i δ_i a_iᵀ and Σ_i δ_i to the segment ``row``."""
+        inner = torch.zeros(len(self.output), task.n_classes, dtype=torch.float64, device=self.output.device)
+        for layer_sum, factors in zip(task.sums, self.factors, strict=True):
+            layer_squared, layer_inner = layer_sum.measure(task.n_classes, factors)
+            squared += layer_squared
+            inner += layer_inner
+        norm = squared.sqrt()
         if self.weight is not None:
-            self.weight[row].addmm_(signal.T, activation, alpha=self.scale)
-        if self.bias is not None:
-            self.bias[row] += signal.sum(0)
-
-    def gram(self) -> NDArray[np.float64]:
-        """Inner products ``[k, k]``, summed in float64, a block of parameters at a time."""
-        parts = [part.flatten(1) for part in (self.weight, self.bias) if part is not None]
-        blocks = (block.to(torch.float64) for part in parts for block in torch.split(part, _GRAM_BLOCK, dim=1))
-        return np.asarray(sum((block @ block.T).cpu().numpy() for block in blocks))
-
-    def squared_norms(self, activation: Tensor, signal: Tensor) -> Tensor:
-        """‖δ_i‖²(s²‖a_i‖² [weight] + 1 [bias])."""
-        factor = torch.zeros_like(signal[:, 0])
-        if self.weight is not None:
-            factor = factor + self.scale**2 * torch.linalg.vector_norm(activation, dim=1).square()
-        if self.bias is not None:
-            factor = factor + 1
-        return torch.mul(torch.linalg.vector_norm(signal, dim=1).square(), factor)
-
-    def inner(self, row: int, activation: Tensor, signal: Tensor) -> Tensor:
-        """δ_iᵀ(s·G a_i + g), the derivative along the segment gradient (G, g)."""
-        weight, bias = self.weight, self.bias
-        if weight is None:
-            assert bias is not None
-            return torch.mv(signal, bias[row])
-        moved = activation @ weight[row].T
-        if self.scale != 1.0:
-            moved.mul_(self.scale)
-        if bias is not None:
-            moved.add_(bias[row])
-        return torch.sum(moved.mul_(signal), dim=1)
+            norm, inner = self.weight.abs()[:, 0] * norm, self.weight * inner
+        return tuple(array.to(torch.float64).cpu().numpy() for array in (norm, inner, self.residual, self.output))

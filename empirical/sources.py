@@ -1,4 +1,4 @@
-"""Where data come from: arc clusters drawn by seed, scikit-learn's digits, the official MNIST files.
+"""Where data come from: arc clusters drawn by seed, scikit-learn's digits, the official MNIST and CIFAR-10 files, pictures by class.
 
 A loader turns a request into a pool, all that the source has; ``empirical.datasets`` chooses classes and samples from it. To add a data
 set, write a loader and name it in ``LOADERS`` and ``DATASETS``.
@@ -11,17 +11,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from empirical._validation import check_integer, check_positive
+from empirical.cifar_binary import CIFAR10_ARCHIVE, CIFAR10_CLASSES, CIFAR10_FILES, CIFAR10_FOLDER, read_cifar10
 from empirical.idx import read_idx
+from empirical.pictures import PictureCollection, open_collection
 
-__all__ = ["DATASETS", "DATA_ROOT_VARIABLE", "LOADERS", "DatasetNotFound", "Pool", "Request", "arc_clusters", "even_share"]
+__all__ = ["DATASETS", "DATA_ROOT_VARIABLE", "LOADERS", "DatasetNotFound", "Pool", "Request", "Rows", "arc_clusters", "even_share"]
 
 DATA_ROOT_VARIABLE = "CLEAN_PRIORITY_DATA"
-"""Environment variable that names the folder of ``mnist/`` where no ``root`` is given."""
+"""Environment variable that names the folder of ``mnist/`` and ``cifar10/`` where no ``root`` is given."""
 
 STREAM = int.from_bytes(b"dataset", "big")
 """First word of every seed of a data draw: keeps it independent of the label noise of the same seed."""
@@ -44,13 +47,21 @@ class Request:
     seed: int
 
 
+class Rows(Protocol):
+    """Samples ``[n, d]`` of which rows can be taken: an array, or pictures that are decoded when they are taken."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: NDArray[np.int64], /) -> NDArray[np.generic]: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pool:
     """All that a source has, before classes are chosen and samples drawn: pixel values in [0, 1] or coordinates."""
 
-    train_inputs: NDArray[np.generic]
+    train_inputs: Rows
     train_labels: NDArray[np.integer]
-    test_inputs: NDArray[np.generic]
+    test_inputs: Rows
     test_labels: NDArray[np.integer]
     class_names: tuple[str, ...]
     image_shape: tuple[int, ...] | None = None
@@ -237,18 +248,93 @@ def _read_idx_once(path: Path, kind: str, modified: int, size: int) -> NDArray[n
     return read_idx(path, kind)
 
 
+def _load_cifar10(request: Request) -> Pool:
+    """The official binary version, else a folder or zip of its pictures, under root/cifar10 or root."""
+    how = f"get the official {CIFAR10_ARCHIVE}, or its pictures as train/<class>/ and test/<class>/, and pass --data-root DIR, root=DIR"
+    how = f"{how} or set {DATA_ROOT_VARIABLE}"
+    if request.root is None:
+        raise DatasetNotFound(f"data set 'cifar10' not found: no data root is given; {how}")
+    folders = [request.root / "cifar10", request.root]
+    for folder in folders:
+        for place in (folder / CIFAR10_FOLDER, folder):
+            if any((place / name).is_file() for name in CIFAR10_FILES):
+                return _cifar10_pool(place)
+        if (folder / CIFAR10_ARCHIVE).is_file():
+            return _cifar10_pool(folder / CIFAR10_ARCHIVE)
+    for folder in folders:
+        archives = sorted({*folder.glob("cifar10*.zip"), *folder.glob("cifar-10*.zip")}) if folder.is_dir() else []
+        if (folder / "train").is_dir() or archives or folder.suffix == ".zip":
+            path = folder if not archives or (folder / "train").is_dir() else archives[0]
+            collection = open_collection(path, needs_test=request.n_test != 0)
+            if collection.class_names != CIFAR10_CLASSES or collection.image_shape != (3, 32, 32):
+                got = f"classes {', '.join(collection.class_names)} and pictures {list(collection.image_shape)}"
+                raise ValueError(f"{path}: got {got}, expected the ten of CIFAR-10 ({', '.join(CIFAR10_CLASSES)}) and [3, 32, 32]")
+            return _picture_pool(collection)
+    raise DatasetNotFound(
+        f"data set 'cifar10' not found: neither {CIFAR10_ARCHIVE} nor pictures in {' or '.join(map(str, folders))}; {how}"
+    )
+
+
+def _cifar10_pool(path: Path) -> Pool:
+    """The official binary version in a folder or archive."""
+    train, train_labels, test, test_labels = read_cifar10(path)
+    return Pool(
+        train_inputs=train,
+        train_labels=train_labels,
+        test_inputs=test,
+        test_labels=test_labels,
+        class_names=CIFAR10_CLASSES,
+        image_shape=(3, 32, 32),
+        divisor=255.0,
+    )
+
+
+def _load_images(request: Request) -> Pool:
+    """Pictures by class in the folder or zip archive that root names, or in its ``images`` or ``images.zip``."""
+    how = "pass root=PATH of a folder or zip archive that holds train/<class>/ and test/<class>/"
+    if request.root is None:
+        raise DatasetNotFound(f"data set 'images' not found: no data root is given; {how}")
+    places = [request.root / "images", request.root / "images.zip", request.root]
+    for path in places:
+        if path.is_file() or (
+            path.is_dir() and any(any(path.glob(f"{depth}{split}")) for depth in ("", "*/") for split in ("train", "test"))
+        ):
+            return _picture_pool(open_collection(path, needs_test=request.n_test != 0))
+    raise DatasetNotFound(f"data set 'images' not found: nothing at {' or '.join(map(str, places))}; {how}")
+
+
+def _picture_pool(collection: PictureCollection) -> Pool:
+    return Pool(
+        train_inputs=collection.train,
+        train_labels=collection.train_labels,
+        test_inputs=collection.test,
+        test_labels=collection.test_labels,
+        class_names=collection.class_names,
+        image_shape=collection.image_shape,
+        divisor=255.0,
+    )
+
+
 def _natural(name: str) -> tuple[int, str]:
     """Sort key that puts 10 after 9."""
     return (int(name), "") if name.isdecimal() else (1 << 62, name)
 
 
-LOADERS: dict[str, Callable[[Request], Pool]] = {"clusters": _load_clusters, "digits": _load_digits, "mnist": _load_mnist}
+LOADERS: dict[str, Callable[[Request], Pool]] = {
+    "clusters": _load_clusters,
+    "digits": _load_digits,
+    "mnist": _load_mnist,
+    "cifar10": _load_cifar10,
+    "images": _load_images,
+}
 
 DATASETS: Mapping[str, str] = MappingProxyType(
     {
         "clusters": "two or more separated clusters on an arc of the plane, drawn by seed",
         "digits": "scikit-learn's 1797 handwritten digits of 8 × 8 pixels, embedded",
         "mnist": "MNIST, official IDX files under a data root",
+        "cifar10": "CIFAR-10, official binary version or its pictures by class under a data root",
+        "images": "any pictures by class, a folder or zip of train/<class>/ and test/<class>/ that the data root names",
     }
 )
 """Names that ``load_dataset`` takes, with a description."""

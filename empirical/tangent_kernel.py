@@ -1,6 +1,7 @@
 """The empirical tangent kernel K(x, z) = ⟨∇h(x), ∇h(z)⟩ of a finite network, layer by layer, without ever holding n × p numbers.
 
-A linear layer with activations a and signals δ = ∂h/∂z contributes ⟨a(x), a(z)⟩⟨δ(x), δ(z)⟩ by its weights and ⟨δ(x), δ(z)⟩ by its biases.
+A linear layer with activations a and signals δ = ∂h/∂z contributes ⟨a(x), a(z)⟩⟨δ(x), δ(z)⟩ by its weights and ⟨δ(x), δ(z)⟩ by its biases;
+for a layer of any other kind the gradients of a few samples in this layer are formed at a time.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 
 from empirical._validation import as_real_array, check_integer
 from empirical.batched import NetworkBatch
-from empirical.layer_signals import LinearLayer, as_inputs, forward_pass, linear_layers
+from empirical.layer_gradients import sample_gradients, samples_at_a_time
+from empirical.layer_signals import Layer, as_inputs, forward_pass, trainable_layers
 
 __all__ = ["empirical_ntk", "sample_tangent_kernels"]
 
@@ -25,7 +27,7 @@ def empirical_ntk(
     """Measure the empirical tangent kernel of a network at its present parameters.
 
     Args:
-        model: network of linear layers and functions without parameters; output ``[n]`` or ``[n, C]``.
+        model: network of rows ``[n, d]`` as for ``gradient_geometry``; output ``[n]`` or ``[n, C]``.
         x: inputs ``[n, d]``, converted to the network's type and device.
         z: inputs ``[n', d]``; ``x`` itself by default, and then the kernel is symmetric.
         blocks: with C > 1 logits, return every block ⟨∇h_k(x), ∇h_l(z)⟩ in place of the mean of the diagonal blocks.
@@ -45,7 +47,7 @@ def empirical_ntk(
         >>> bool(abs(kernel - [[2.0, 1 / np.pi], [1 / np.pi, 2.0]]).max() < 0.2)
         True
     """
-    layers = linear_layers(model)
+    layers = trainable_layers(model)
     size = check_integer(chunk_size, "chunk_size")
     left = as_inputs(model, x, "x")
     right = left if z is None else as_inputs(model, z, "z")
@@ -138,8 +140,8 @@ def sample_tangent_kernels(
     return xx, xz, zz
 
 
-def _factors(model: nn.Module, layers: tuple[LinearLayer, ...], x: Tensor) -> list[tuple[Tensor, list[Tensor]]]:
-    """For each layer its activations ``[n, fan_in]`` and the signals of each logit ``[n, fan_out]``."""
+def _factors(model: nn.Module, layers: tuple[Layer, ...], x: Tensor) -> list[tuple[Tensor, list[Tensor]]]:
+    """For each layer its activations ``[n, …]`` and the signals of each logit ``[n, …]``."""
     evaluated = forward_pass(model, layers, x)
     unit = torch.zeros_like(evaluated.output)
     per_logit = []
@@ -151,21 +153,36 @@ def _factors(model: nn.Module, layers: tuple[LinearLayer, ...], x: Tensor) -> li
 
 
 def _block(
-    layers: tuple[LinearLayer, ...],
+    layers: tuple[Layer, ...],
     left: list[tuple[Tensor, list[Tensor]]],
     right: list[tuple[Tensor, list[Tensor]]],
     k: int,
     j: int,
 ) -> Tensor:
     """⟨∇h_k(x), ∇h_j(z)⟩ ``[n, n']``."""
-    total = left[0][0].new_zeros(len(left[0][0]), len(right[0][0]))
+    total = left[0][1][0].new_zeros(len(left[0][0]), len(right[0][0]))
     for layer, (a, signals_a), (b, signals_b) in zip(layers, left, right, strict=True):
+        if layer.kind != "linear":
+            _add_formed(total, layer, (a, signals_a[k]), (b, signals_b[j]))
+            continue
         overlap = signals_a[k] @ signals_b[j].T
         if layer.trains_weight:
             total.addcmul_(a @ b.T, overlap, value=layer.scale**2)
         if layer.trains_bias:
             total += overlap
     return total
+
+
+def _add_formed(total: Tensor, layer: Layer, left: tuple[Tensor, Tensor], right: tuple[Tensor, Tensor]) -> None:
+    """Add the kernel of one layer to ``total`` ``[n, n']``, forming gradients ``[b, p_layer]`` of a few samples of either side."""
+    size = samples_at_a_time(layer, *left)
+    for column in range(0, total.shape[1], size):
+        columns = slice(column, column + size)
+        right_gradients = sample_gradients(layer, right[0][columns], right[1][columns])
+        for row in range(0, total.shape[0], size):
+            rows = slice(row, row + size)
+            for ours, theirs in zip(sample_gradients(layer, left[0][rows], left[1][rows]), right_gradients, strict=True):
+                total[rows, columns] += ours @ theirs.T
 
 
 def _paired_kernels(batch: NetworkBatch, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -13,6 +13,7 @@ import pytest
 import reports.plugin
 from empirical.datasets import DATASETS
 from reports.agreement import ClaimResult
+from reports.budget import FALSE_ALARM_BUDGET, spent
 from reports.figure_data import FigureData
 from reports.judgements import Judgements, code_digest, folder_digest
 from theory.claims import claim as claim_by_id
@@ -138,6 +139,12 @@ def run_claims(
     if status == pytest.ExitCode.INTERRUPTED and not selection.problems:
         raise KeyboardInterrupt
     session = selection.session
+    overdrawn = spent(session.results)
+    if overdrawn["false_alarm_bound"] > FALSE_ALARM_BUDGET:
+        selection.problems.append(
+            f"error budget overdrawn: {overdrawn['random_checks']} random checks may raise a false alarm with probability "
+            f"{overdrawn['false_alarm_bound']:.2g}, the budget of a run is {FALSE_ALARM_BUDGET:g}"
+        )
     return RunOutcome(
         results=session.complete(list(claims) or None),
         figures=session.figures,

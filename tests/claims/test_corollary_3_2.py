@@ -87,7 +87,10 @@ def test_small_angles_give_small_gradient_angles_at_infinite_width(agreement: Ag
     near, far = 1e-8 / depths, 1e-4 / depths
     curvature = (np.pi + depths) * far
     small, large = (np.array([float(gradient_angle(t, depth=depth)) for t, depth in zip(at, DEPTHS, strict=True)]) for at in (near, far))
-    slope, coefficient = np.log(large / small) / np.log(far / near), large / [float(small_angle_law(t, depth=depth)) for t, depth in zip(far, DEPTHS, strict=True)]
+    slope, coefficient = (
+        np.log(large / small) / np.log(far / near),
+        large / [float(small_angle_law(t, depth=depth)) for t, depth in zip(far, DEPTHS, strict=True)],
+    )
     margin = {"curvature": curvature / np.log(1e4), "rounding": ROUNDING}
     agreement.check("ReLU: exponent of θ_h in θ_d at small angles, L = 1…200", prediction=0.5, estimate=exact(slope), margin=margin)
     agreement.control("ReLU: exponent 1", prediction=1.0, estimate=exact(slope), margin=margin)

@@ -80,7 +80,7 @@ def push_deviation(kernel: Array, truth: NDArray[np.int64], noise_level: float) 
 
 
 def expected_push(kernel: Array, truth: NDArray[np.int64], noise_level: float) -> float:
-    """Mean over samples i of E Σ_j K_ij s_i s_j given that i is noisy, two classes: K_ii from its own label, −(1 − 2δ)ŷ_iŷ_jK_ij from others."""
+    """Mean over i of E Σ_j K_ij s_i s_j given that i is noisy: K_ii from its own label, −(1 − 2δ)ŷ_iŷ_jK_ij from the others."""
     sign = np.where(truth == 1, 1.0, -1.0)
     signed = sign[:, None] * kernel * sign
     own = np.diag(kernel)

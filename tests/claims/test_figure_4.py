@@ -37,7 +37,7 @@ def test_histograms(agreement: Agreement, regime: InitialRegime) -> None:
     moments = ntk_moments(np.linspace(0.05, 3.0, 60), width=WIDTH)
     sd, bias = (float(np.degrees(np.max(np.abs(x)))) for x in (np.sqrt(moments.angle_variance), moments.angle_bias))
     seeds = len(measured)
-    planned = 2 * 7.0 * sd / np.sqrt(seeds)  # the t quantile at 2e-6/3 with 31 degrees of freedom is 6.2
+    planned = 2 * 7.0 * sd / np.sqrt(seeds)  # the t quantile at 1e-6/3 with 31 degrees of freedom is 6.4
     margin = {"finite width": 2 * bias, "sampling": planned}
     shifted = type(difference)(
         value=wanted.mean(axis=0) + difference.value,

@@ -19,7 +19,7 @@ from theory.kernels import nngp
 
 Array = NDArray[np.float64]
 EPS = np.finfo(np.float64).eps
-SEEDS, CHUNK = {"quick": 20_000, "standard": 80_000, "full": 320_000}, 5000
+SEEDS, CHUNK = {"quick": 25_000, "standard": 80_000, "full": 320_000}, 5000
 HEADS = 32  # logits on the same hidden layers; averaged within a network
 
 
@@ -34,7 +34,7 @@ HEADS = 32  # logits on the same hidden layers; averaged within a network
 )
 def test_mean_output_of_one_network_is_not_one_half(agreement: Agreement, name: str, classes: tuple[int, int], n_train: int) -> None:
     """Mean of f(w_0; x) over the samples of a class, for each of many random networks of Eq. (2) [B] with one hidden layer."""
-    data, width, networks, rate = agreement.dataset(name, classes=classes, n_train=n_train), 32, 1500, agreement.error_rate
+    data, width, networks, rate = agreement.dataset(name, classes=classes, n_train=n_train), 32, 2500, agreement.error_rate
     x, truth = torch.tensor(data.train_inputs.astype(float)), data.train_truth
     seeds = agreement.rng.choice(2**31, size=networks, replace=False).tolist()
     batch = NetworkBatch.draw(x.shape[1], width, 1, seeds=seeds, dtype=torch.float64)

@@ -73,9 +73,7 @@ def test_no_step_beyond_one(agreement: Agreement) -> None:
         "one per cent above that bound: no overshoot", prediction=Range(upper=0), estimate=exact(np.array(just_above)), margin=rounding
     )
     # 4/κ is sharp: near δ = ½ one per cent more suffices to overshoot (the first step's bound at δ = 0.48 is 4.0021/κ).
-    beyond = [
-        log_alpha(0.48, *pair, rate=1.01 * no_overshoot_rate(cluster_kernel_scale(*pair)), steps=1)[1] for pair in KERNELS
-    ]
+    beyond = [log_alpha(0.48, *pair, rate=1.01 * no_overshoot_rate(cluster_kernel_scale(*pair)), steps=1)[1] for pair in KERNELS]
     agreement.control(
         "one per cent above 4/κ at δ = 0.48: no overshoot", prediction=Range(upper=0), estimate=exact(np.array(beyond)), margin=rounding
     )

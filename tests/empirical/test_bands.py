@@ -64,5 +64,7 @@ def test_sign_flip_test_keeps_its_level_without_normality():
     p_values = [inference.sign_flip_test(generator.standard_t(2, size=(10, 6)), 0.0, n_resamples=199, seed=k).p_value for k in range(1000)]
     assert_rate_at_most(sum(p <= ALPHA for p in p_values), 1000)
     assert max(p_values) <= 1
+    # The data's own signs are one of the flips: no p-value is below 1/(n_resamples + 1), however large the deviation.
+    assert inference.sign_flip_test(generator.normal(size=(40, 6)), 1e6, n_resamples=199).p_value == 1 / 200
     assert inference.sign_flip_test(generator.normal(size=(20, 6)), 2.0).p_value < 0.01
     assert inference.sign_flip_test(np.eye(6)[None, 3] + generator.normal(size=(30, 6)) / 9, 0.0).where == 3

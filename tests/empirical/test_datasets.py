@@ -285,7 +285,11 @@ class TestDataset:
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("mnits", {}, "data set name must be one of 'clusters', 'digits', 'mnist', got 'mnits'; did you mean 'mnist'?"),
+        (
+            "mnits",
+            {},
+            "data set name must be one of 'clusters', 'digits', 'mnist', 'cifar10', 'images', got 'mnits'; did you mean 'mnist'?",
+        ),
         (7, {}, "data set name must be one of"),
         ("digits", {"classes": (7, 11)}, "class '11' is not in 'digits', expected some of 0, 1"),
         ("digits", {"classes": (7, 7)}, "classes must be at least two different classes, got 7, 7"),

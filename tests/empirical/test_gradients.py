@@ -270,10 +270,8 @@ class SharesWeights(nn.Module):
 
 def unsupported(kind: str) -> nn.Module:
     inner: dict[str, nn.Module] = {
-        "convolution": nn.Sequential(nn.Unflatten(1, (1, 5)), nn.Conv1d(1, 1, 3), nn.Flatten(), nn.Linear(3, 1)),
         "batch-norm": nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)),
         "dropout": nn.Sequential(nn.Linear(5, 4), nn.Dropout(0.5), nn.Linear(4, 1)),
-        "layer-norm": nn.Sequential(nn.Linear(5, 4), nn.LayerNorm(4), nn.Linear(4, 1)),
         "in-place": nn.Sequential(nn.Linear(5, 4), nn.ReLU(inplace=True), nn.Linear(4, 1)),
         "nothing-trainable": nn.Sequential(nn.Linear(5, 1)).requires_grad_(False),
         "called-twice": CallsTwice(),
@@ -287,10 +285,8 @@ def unsupported(kind: str) -> nn.Module:
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("convolution", "layer '1' (Conv1d) is not supported"),
         ("batch-norm", "call model.eval() first"),
         ("dropout", "call model.eval() first"),
-        ("layer-norm", "layer '1' (LayerNorm) is not supported"),
         ("in-place", "use inplace=False"),
         ("nothing-trainable", "model must have trainable parameters, got none"),
         ("called-twice", "each linear layer must be called once"),

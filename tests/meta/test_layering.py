@@ -85,6 +85,7 @@ def test_theory_draws_no_random_numbers() -> None:
 
 
 def test_import_theory_loads_no_torch_and_no_plotting() -> None:
-    code = "import sys, theory; print(sorted({name.split('.')[0] for name in sys.modules} & {'torch', 'matplotlib', 'xarray', 'sklearn', 'pandas'}))"
+    heavy = {"torch", "matplotlib", "xarray", "sklearn", "pandas"}
+    code = f"import sys, theory; print(sorted({{name.split('.')[0] for name in sys.modules}} & {heavy}))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert shown.stdout.strip() == "[]"

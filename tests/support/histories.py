@@ -42,8 +42,8 @@ class History:
         n: training samples.
         own_kernel: mean of K(x, x) less the mean of K(x, z) within a class, both of the infinite-width kernel on these samples.
         resolution: relative rounding of the segment gradients; two sizes that differ by less are a tie.
-        share_sd: standard deviation over label draws of the share of ĝ that the clean gradient carries, <g_clean, ĝ>/‖ĝ‖², at f = ½: for the
-            mean over the two classes, and pooled.
+        share_sd: standard deviation over label draws of the clean gradient's share of ĝ, <g_clean, ĝ>/‖ĝ‖², at f = ½: for the mean over
+            the two classes, and pooled.
     """
 
     times: Array
