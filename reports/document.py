@@ -19,6 +19,7 @@ from reports.agreement import AgreementRecord, ClaimResult, Role, Verdict
 from reports.budget import spent
 from reports.figure_data import FigureData
 from reports.schema import SCHEMA_VERSION
+from reports.trust import COMMAND, read_trust
 from theory.claims import CLAIMS, SLIPS, Claim
 
 __all__ = ["build_document", "number"]
@@ -88,6 +89,7 @@ def build_document(
         "figures": [_figure(figure) for figure in sorted(figures, key=_figure_order)],
         "slips": [asdict(slip) for slip in SLIPS],
         "budget": {name: number(value) if isinstance(value, float) else value for name, value in spent(results).items()},
+        "trust": {"command": COMMAND, **read_trust()},
         "register": [asdict(claim) | {"sources": list(claim.sources), "hypotheses": list(claim.hypotheses)} for claim in CLAIMS.values()],
     }
 

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from reports.equations import EquationSheet
 from reports.inline_svg import interval_picture, prepare_figure
+from reports.trust import trust_view
 from reports.wording import SIGNS, interval_text, number_text, rejected_claims, slug, typeset
 
 __all__ = ["environment", "render_html"]
@@ -30,7 +31,7 @@ SECTIONS: Mapping[str, str] = {
 }
 """First letter of an id → heading."""
 
-FEW_ROWS = 4
+FEW_ROWS = 12
 OTHER = "other settings"
 MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December")
 
@@ -80,6 +81,7 @@ def render_html(document: Mapping[str, Any], drawings: Mapping[str, str]) -> str
         date=document["provenance"].get("date"),
         commit=document["provenance"].get("commit"),
         summary=document["summary"],
+        trust=trust_view(document),
         claims=claims,
         groups=[(SECTIONS.get(letter, letter), [claim for claim in claims if claim["id"][0] == letter]) for letter in _letters(claims)],
         models=sorted({column for column, _ in places.values()}, key=lambda name: (name == OTHER, name)),

@@ -15,7 +15,7 @@ from typing import Any
 
 __all__ = ["SCHEMA_VERSION", "load_schema", "problems_with", "read_report"]
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "object": dict,

@@ -168,6 +168,7 @@ def row(*records: AgreementRecord, expected: Verdict = Verdict.AGREES, claim: st
         ((BROKEN, STATEMENT), Verdict.ASSUMPTION_VIOLATED),
         ((BROKEN, REJECTED), Verdict.ASSUMPTION_VIOLATED),
         ((CONTROL,), Verdict.ERROR),  # a control alone judges nothing
+        ((HELD, CONTROL), Verdict.ERROR),  # nor does a hypothesis that holds
         ((), Verdict.ERROR),
     ],
 )

@@ -38,9 +38,11 @@ class Design:
 
     Attributes:
         half_width: h, half of the interval's length, ``[k]``.
+        resolved: smallest discrepancy that is rejected where the margin has no other terms; 4h unless the interval's length depends on it.
     """
 
     half_width: Array
+    resolved: Array | None = None
 
     @property
     def margin(self) -> Array:
@@ -48,12 +50,13 @@ class Design:
         return 2 * self.half_width
 
     def detectable(self, **terms: ArrayLike) -> Array:
-        """Smallest discrepancy that is rejected with probability ≥ 1 − error_rate > 0.99: margin + 2h.
+        """Smallest discrepancy that is rejected with probability ≥ 1 − error_rate: margin + 2h, or `resolved`, and the other terms.
 
         Args:
             terms: the margin's other terms.
         """
-        return 2 * self.half_width + self.margin + sum((np.asarray(term, float) for term in terms.values()), np.zeros(()))
+        alone = 2 * self.half_width + self.margin if self.resolved is None else self.resolved
+        return alone + sum((np.asarray(term, float) for term in terms.values()), np.zeros(()))
 
 
 def at_once(estimate: Estimate) -> Estimate:
@@ -89,13 +92,15 @@ def variance_design(excess_kurtosis: ArrayLike, *, n_seeds: int, error_rate: flo
     """Design of the ratio of a sample variance to the true one, from the exact excess kurtosis of one seed.
 
     ln(s²/σ²) has standard error e = √((2 + excess kurtosis)/n) to leading order. With s²/σ² in e^{±ze} the interval ends inside e^{±2ze},
-    that is inside 1 ± 2h for h = (e^{2ze} − 1)/2.
+    that is inside 1 ± 2h for h = (e^{2ze} − 1)/2. The length grows with the variance: what is rejected is e^{4ze} − 1, above 4h, since
+    s²/σ² is then above e^{3ze} and the interval's lower end above e^{2ze}.
     """
     kurtosis = np.asarray(excess_kurtosis, dtype=float)
     z = -ndtri(error_rate / kurtosis.size / 2)
     # Bonett's factor n/(n − z), on the exponent and on the variance, as in `variance_interval`.
     factor = n_seeds / (n_seeds - z)
-    return Design(half_width=np.expm1(2 * z * factor * np.sqrt((2 + kurtosis + 3 / n_seeds) / (n_seeds - 1)) + 2 * np.log(factor)) / 2)
+    logarithm = 2 * z * factor * np.sqrt((2 + kurtosis + 3 / n_seeds) / (n_seeds - 1)) + 2 * np.log(factor)
+    return Design(half_width=np.expm1(logarithm) / 2, resolved=np.expm1(2 * logarithm))
 
 
 def relative_variances(samples: ArrayLike, *, variance: ArrayLike, excess_kurtosis: ArrayLike, error_rate: float) -> Estimate:

@@ -1,0 +1,51 @@
+"""Stored trust data: written and read again unchanged, foreign files refused in one line, reports without them still read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from reports.schema import problems_with
+from reports.trust import FILES, read_trust, trust_view, write_trust
+
+KILL = dict.fromkeys(FILES["kill_matrix"], "x") | {"fault": "<b>", "room": "theory", "claim": "G2"}
+
+
+def test_rows_come_back_and_bytes_repeat(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        write_trust(tmp_path / folder, {"kill_matrix": [KILL]})
+    assert read_trust(tmp_path / "one") == {"kill_matrix": [KILL], "calibration": []}
+    first, second = (tmp_path / folder / "kill_matrix.json" for folder in ("one", "two"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"version": 2, "rows": []}', '{"version": 1, "rows": [{"fault": "x"}]}'])
+def test_foreign_files_are_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "kill_matrix.json").write_text(text)
+    with pytest.raises(ValueError, match="must hold") as error:
+        read_trust(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_records_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="got 'hunches'"):
+        write_trust(tmp_path, {"hunches": []})
+
+
+def test_reports_without_trust_data_still_read(written: Path) -> None:
+    document = json.loads((written / "report.json").read_text(encoding="utf-8"))
+    assert document["trust"]["kill_matrix"]
+    del document["trust"]
+    assert list(problems_with(document | {"schema_version": "1.0"})) == []
+    view = trust_view(document)
+    assert (view["faults"], view["alarms"], view["curves"]) == (0, [], [])
+    assert view["ledger"]
+
+
+def test_ledger_adds_up_to_the_budget(written: Path) -> None:
+    document = json.loads((written / "report.json").read_text(encoding="utf-8"))
+    ledger = trust_view(document)["ledger"]
+    assert sum(row["random"] for row in ledger) == document["budget"]["random_checks"]
+    assert sum(row["spent"] for row in ledger) == pytest.approx(document["budget"]["false_alarm_bound"], abs=1e-12)

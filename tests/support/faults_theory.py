@@ -1,0 +1,393 @@
+"""Planted faults in the formulas of theory: wrong constants, forgotten factors, one quantity for another."""
+
+from __future__ import annotations
+
+from tests.support.planting import Fault, Replacement, edited
+
+__all__ = ["THEORY_FAULTS"]
+
+
+def _fault(name: str, target: str, replacement: Replacement, description: str, *caught_by: str) -> Fault:
+    return Fault(name, description, "theory", f"theory.{target}", replacement, caught_by)
+
+
+THEORY_FAULTS: tuple[Fault, ...] = (
+    # Angles and kernels
+    _fault("1/π for 1/(2π)", "_arc_cosine:shallow_gradient_gap", edited("- tangent)", "- 2.0 * tangent)"), "sin θ/π in Eq. (16) [A]", "G4"),
+    _fault(
+        "κ0 with half its slope",
+        "_arc_cosine:gradient_gap",
+        edited("fraction = previous * (1.0 / np.pi)", "fraction = previous * (0.5 / np.pi)"),
+        "1 − θ/(2π) for κ0 = 1 − θ/π in every layer",
+        "G5",
+    ),
+    _fault(
+        "layers of unequal weight",
+        "_arc_cosine:gradient_gap",
+        edited("layer * fraction", "fraction"),
+        "each weight matrix no longer enters the tangent kernel with the same weight",
+        "G5",
+    ),
+    _fault(
+        "κ1 with the wrong constant",
+        "_arc_cosine:layers",
+        edited("(0.5 / np.pi)", "(0.45 / np.pi)"),
+        "0.9 of the step from one hidden angle to the next",
+        "kernel recursion",
+    ),
+    _fault(
+        "last layer left out of the kernel",
+        "_profile:gradient_profile",
+        edited(
+            "(depth + 1) - gradient_gap(theta, depth), depth, float(depth + 1)", "depth - gradient_gap(theta, depth), depth, float(depth)"
+        ),
+        "K(x, x) = L instead of L + 1",
+        "I2 clusters",
+        "I4 networks",
+    ),
+    _fault(
+        "small angles by √(Lθ/2π)",
+        "angles:small_angle_law",
+        edited("depth / np.pi", "depth / (2 * np.pi)"),
+        "θ_h ≈ √(Lθ/(2π)) for √(Lθ/π)",
+        "G5",
+    ),
+    _fault(
+        "bound without its square",
+        "angles:gradient_gap_bound",
+        edited(" + 0.5 * block * block", ""),
+        "1 − cos θ_h ≤ Lθ/(2π), the term θ²/2 forgotten",
+        "G5",
+    ),
+    _fault(
+        "derivative of the wrong sign",
+        "_arc_cosine:gradient_gap_slope",
+        edited("velocity * (layer - gap)", "velocity * (gap - layer)"),
+        "Eq. (27) [A] with the sign of its first term turned",
+        "G3",
+    ),
+    # Finite width
+    _fault(
+        "wrong constant in a moment",
+        "finite_width:_relu_terms",
+        edited('"variance": m22 + 2 * c * m11 + 3 * c**2 * m00', '"variance": m22 + 2 * c * m11 + c**2 * m00'),
+        "E v⁴ = 1 for 3 in Var K(x, z)",
+        "G2",
+        "moments of three neurons",
+    ),
+    _fault(
+        "variance without the square of the mean",
+        "finite_width:_relu_terms",
+        edited("3 * c**2 * m00 - mean**2", "3 * c**2 * m00"),
+        "E K² for Var K",
+        "G2",
+        "moments of three neurons",
+    ),
+    _fault(
+        "bias of the wrong sign",
+        "finite_width:_relu_terms",
+        edited('"cosine_bias": -ud', '"cosine_bias": ud'),
+        "the covariance enters E cos θ̂_h − cos θ_h with the wrong sign",
+        "bias of the cosine",
+    ),
+    _fault(
+        "one neuron too few",
+        "finite_width_laws:relu_ntk_diagonal_cdf",
+        edited("math.comb(m, int(n)) / 2**m", "math.comb(m - 1, int(n)) / 2 ** (m - 1)"),
+        "m − 1 for m in the binomial law of the open gates",
+        "law of K(x, x)",
+    ),
+    _fault(
+        "half the degrees of freedom",
+        "finite_width_laws:relu_ntk_diagonal_cdf",
+        edited("gammainc(np.maximum(active, 1.0), block)", "gammainc(np.maximum(active, 1.0) / 2, block)"),
+        "χ²_N for χ²_2N in the law of K(x, x)",
+        "G2",
+    ),
+    _fault(
+        "linear law with a term of the wrong sign",
+        "finite_width_laws:linear_ntk_cdf",
+        edited("-(math.sin(float(angle) / 2) ** 2)", "math.sin(float(angle) / 2) ** 2"),
+        "+ (1−c)/2 χ² for − (1−c)/2 χ²",
+        "linear law",
+    ),
+    _fault(
+        "three for five neurons' fourth moment",
+        "finite_width_depth:diagonal_moments",
+        edited("power = power + 5 / m", "power = power + 3 / m"),
+        "q = 1 + 3/m for 1 + 5/m",
+        "moments in depth",
+    ),
+    _fault(
+        "variances of Lemma A.2 exchanged",
+        "finite_width_laws:gram_entry_variance",
+        edited("2.0 if diagonal else 1.0", "1.0 if diagonal else 2.0"),
+        "1/m on the diagonal of AᵀA/m, 2/m off it",
+        "G6",
+    ),
+    _fault(
+        "Chebyshev without the square",
+        "finite_width_laws:gram_chebyshev_bound",
+        edited("2 if check_choice", "1 if check_choice"),
+        "the corrected bound is the printed one, Var/ε",
+        "G6",
+    ),
+    # Initialisation
+    _fault("δ for δ/(1−δ)", "alpha:initial_alpha", edited(" * (1 - delta))", ")"), "α_0 = δ", "R3 collapsed", "X1"),
+    _fault(
+        "classes not counted",
+        "alpha:initial_alpha",
+        edited("minimum=2) - 1)", "minimum=2) - 0)"),
+        "α_0 = δ/(C(1−δ)) for δ/((C−1)(1−δ))",
+        "X1",
+    ),
+    _fault(
+        "pairs of a sample with itself",
+        "initialization:expected_segments",
+        edited("(n_n - 1) * off", "n_n * off"),
+        "n_n for n_n − 1 partners of a noisy sample",
+        "I4 digits",
+    ),
+    _fault(
+        "segments that attract",
+        "initialization:expected_segments",
+        edited("inner = -r_c", "inner = r_c"),
+        "E<g_clean, g_noise> of the wrong sign",
+        "I4 digits",
+    ),
+    _fault(
+        "sign of the residual lost",
+        "initialization:sample_segment_cosine",
+        edited("inner = np.sum(rows * product, axis=1)", "inner = np.sum(np.abs(rows) * product, axis=1)"),
+        "sgn(r_i) left out of the angle of a sample with its segment",
+        "I2 own kernel",
+    ),
+    _fault(
+        "margin without the own label",
+        "initialization:parzen_margin",
+        edited("signs * (k @ signs)", "(k @ signs)"),
+        "the kernel-mean classifier's score for its margin",
+        "D9 kernel mean",
+    ),
+    _fault(
+        "random output in the wrong convention",
+        "initialization_law:collapsed_logit_deviation",
+        edited('== "eq7" else norm', '== "eq2" else norm'),
+        "Var h = ‖x‖²/2 for the networks of Eq. (2) [B]",
+        "law of the output",
+    ),
+    _fault(
+        "(1−δ)/δ upside down",
+        "initialization_law:log_ratio_law",
+        edited("(1 - delta) / delta", "delta / (1 - delta)"),
+        "the median of ‖g_clean‖/‖g_noise‖ is δ/(1−δ)",
+        "I5 random",
+    ),
+    _fault(
+        "ratio of many classes as of two",
+        "initialization_multiclass:multiclass_segment_ratio",
+        edited("others * (1 - delta) / delta", "(1 - delta) / delta"),
+        "(1−δ)/δ for (C−1)(1−δ)/δ",
+        "multi-class ratio",
+    ),
+    # Dynamics
+    _fault(
+        "step of the summed loss",
+        "dynamics:gradient_descent",
+        edited("(eta / problem.n)", "(eta)"),
+        "h ← h − ηKr: the mean's 1/n left out",
+        "X1",
+    ),
+    _fault(
+        "sigmoid left out",
+        "dynamics:_residual_writer",
+        edited("np.divide(sign, out, out=out)", "np.subtract(h, y, out=out)"),
+        "r = h − y in the logistic loss",
+        "X1",
+    ),
+    _fault(
+        "(1−α)/(1+α) for (1−δ)(1−α)",
+        "alpha:effective_learning_rate",
+        edited("eta * (1 - delta) * (1 - a)", "eta * (1 - a) / (1 + a)"),
+        "the printed step size passed off as the corrected one",
+        "D4 collapsed class",
+    ),
+    _fault(
+        "corrected without 1 − δ",
+        "alpha:effective_learning_rate",
+        edited("eta * (1 - delta) * (1 - a)", "eta * (1 - a)"),
+        "η′ = (1−α)η",
+        "D4 collapsed class",
+    ),
+    _fault("κ = k − k′", "alpha:cluster_kernel_scale", edited("(k - other) / 2", "k - other"), "κ of two clusters without its ½", "X1"),
+    _fault(
+        "κ by C for C − 1",
+        "alpha:cluster_kernel_scale",
+        edited("(classes - 1)", "classes"),
+        "(k−k′)/C for (k−k′)/(C−1) under softmax",
+        "X9 ten classes",
+    ),
+    _fault(
+        "recursion without 1 − δ",
+        "alpha:alpha_recursion",
+        edited("delta * (1 - delta) * rest", "delta * rest"),
+        "ηκδ(1−α) in the exponent of the recursion",
+        "X1",
+    ),
+    _fault(
+        "flow without 1 − δ",
+        "alpha:alpha_flow",
+        edited("delta * (1 - delta) * t", "delta * t"),
+        "rate κδ for κδ(1−δ)",
+        "X2",
+    ),
+    _fault(
+        "2/κ for 4/κ", "alpha:no_overshoot_rate", edited("4 / check", "2 / check"), "step-size bound too small by two", "X3 no overshoot"
+    ),
+    _fault(
+        "8/κ for 4/κ", "alpha:no_overshoot_rate", edited("4 / check", "8 / check"), "step-size bound too large by two", "X3 no overshoot"
+    ),
+    _fault(
+        "multiplier without 1 − δ",
+        "alpha:local_stability_rate",
+        edited("* delta * (1 - delta))", "* delta)"),
+        "2/(κδ) for 2/(κδ(1−δ))",
+        "X3 fixed point",
+    ),
+    _fault(
+        "2n for 8n",
+        "step_size:max_learning_rate",
+        edited("2 * k.shape[0]", "k.shape[0] / 2"),
+        "the bound of the squared loss for the logistic one",
+        "largest stable rate",
+    ),
+    _fault(
+        "α ≥ 1 for a ≥ ρ",
+        "stopping_rules:noise_loss_rises",
+        edited("a < rho", "a < 1"),
+        "the noisy loss is said to turn where the gradients are equally long",
+        "X4 random problems",
+    ),
+    _fault(
+        "a < ρ for aρ < 1",
+        "stopping_rules:clean_loss_falls",
+        edited("a * rho < 1", "a < rho"),
+        "the criterion of the noisy loss used for the clean one",
+        "X4 random problems",
+    ),
+    _fault(
+        "clean block forgotten",
+        "step_size:clean_descent_rate",
+        edited("8 * segments.n", "32 * segments.n"),
+        "a rate four times too large for the clean loss",
+        "X4 rate",
+    ),
+    _fault(
+        "truth from the observed labels",
+        "truth_gradient:truth_gram",
+        edited("segment_parts(segments, truth.reshape(shape))", "segment_parts(segments, observed.reshape(shape))"),
+        "ĝ built with the noisy samples' wrong labels",
+        "R3 two arcs",
+    ),
+    _fault(
+        "pooled for class-wise α",
+        "segments:SegmentGeometry.from_gram",
+        edited("return cls(g, clean, noise, alpha, rho,", "return cls(g, clean, noise, alpha * 0 + pooled_alpha[..., None], rho,"),
+        "‖G_n‖/‖G_c‖ in the place of each α^(c)",
+        "X10 map",
+    ),
+    _fault(
+        "classes by observed label",
+        "segments:Segments._mask",
+        edited("self.truth == c", "self.observed == c"),
+        "D^(c) by the observed instead of the true label",
+        "D1 symmetric rings",
+    ),
+    _fault(
+        "masks shifted by one, in theory",
+        "segments:Segments.noise",
+        edited("self.truth != self.observed", "np.roll(self.truth != self.observed, 1)"),
+        "the noisy mask is that of the neighbouring sample",
+        "S2",
+    ),
+    # Reductions and thresholds
+    _fault("q without the own term", "reductions:equicorrelated_coupling", edited("/ (a - b)", "/ a"), "q = N(b−b′)/a", "X5"),
+    _fault("α* = q/(1+q)", "reductions:turning_alpha", edited("q * delta / (1 + q * delta)", "q / (1 + q)"), "δ lost from α*", "X6"),
+    _fault(
+        "turning time without C_0",
+        "reductions:turning_time",
+        edited(" + np.log1p(-start)", ""),
+        "a part of the starting constant left out of s*",
+        "X6",
+    ),
+    _fault(
+        "clusters weighed alike",
+        "reductions:two_cluster_alpha",
+        edited("k @ (n * residual)", "k @ (n.mean() * residual)"),
+        "both clusters enter the map with the mean class size",
+        "X10 map",
+    ),
+    _fault(
+        "condition without the other class",
+        "reductions:same_alpha_imbalance",
+        edited("(k[1, 1] + k[1, 0])", "k[1, 1]"),
+        "n_1 k_11 for n_1(k_11 + k_10)",
+        "X10 same alpha",
+    ),
+    _fault(
+        "amplification upside down",
+        "reductions:cosine_from_alpha_gap",
+        edited("(w + b) / (w - b)", "(w - b) / (w + b)"),
+        "a gap between the classes' α damped instead of amplified",
+        "cosine under a gap of α",
+    ),
+    _fault(
+        "noise left out of the threshold",
+        "existence:_threshold",
+        edited("diagonal / beta", "diagonal"),
+        "sample size for clean priority as if δ were 0",
+        "X8 equal angles",
+    ),
+    _fault(
+        "½ for (C−1)/C",
+        "existence:_beta",
+        edited("* classes / (classes - 1)", "* 2"),
+        "β = 1 − 2δ for every number of classes",
+        "drift by enumeration",
+    ),
+    _fault(
+        "batch drawn with replacement",
+        "minibatch:batch_alpha_deviation",
+        edited("1 - (b - 1) / (n - 1)", "1.0"),
+        "no finite-population factor in sd(α̂)",
+        "batch fluctuations",
+    ),
+    _fault(
+        "more than half for at least half",
+        "minibatch:noise_majority_probability",
+        edited("(len(probabilities)) // 2 :", "(len(probabilities)) // 2 + 1 :"),
+        "the tie left out of P(noisy ≥ half)",
+        "D5 counts",
+    ),
+    _fault(
+        "variance of a flip without its 4",
+        "early_stopping:early_stopping_curve",
+        edited("4 * delta * (1 - delta)", "delta * (1 - delta)"),
+        "labels 0/1 for −1/+1 in the variance of the U-curve",
+        "U-curve, all draws",
+    ),
+    _fault(
+        "own label counted twice",
+        "early_stopping:early_stopping_curve",
+        edited("@ vectors.T * signs - own", "@ vectors.T * signs"),
+        "w_ii left among the others' votes",
+        "U-curve, sampled draws",
+    ),
+    _fault(
+        "δ for 2δ(1−δ)",
+        "stopping_rules:label_free_residual",
+        edited("delta * (2 - delta * classes / (classes - 1))", "delta"),
+        "the label-free rule at the residual to the true label",
+        "R2",
+    ),
+)
