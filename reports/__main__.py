@@ -90,9 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--store", type=Path, default=None, metavar="DIR", help="where measurements are kept (default: the user's cache folder)"
     )
-    report.add_argument(
-        "--rejudge", action="store_true", help="judge again also rows for which nothing has changed since an earlier run"
-    )
+    report.add_argument("--rejudge", action="store_true", help="judge again also rows for which nothing has changed since an earlier run")
     report.add_argument("--jobs", type=int, default=-1, metavar="N", help="experiments at a time (default: one per core)")
     report.add_argument("--no-progress", action="store_true", help="no progress bar")
     report.set_defaults(run=_report)

@@ -25,8 +25,9 @@ Function = Callable[[Float64Array], Float64Array]
 _INTERVALS = 1024
 _DEGREE = 5
 MIDDLE = 0.9
-"""Cosines up to this size are looked up directly: F is analytic but at ±1, 50 intervals away from the edge of the table."""
+"""Cosines up to this size are looked up directly: F is analytic but at ±1."""
 _EDGE = MIDDLE * (1.0 + 1e-12)
+_MIDDLE_INTERVALS, _MIDDLE_DEGREE = 12288, 3  # fewer look-ups, more intervals: away from its ends the table is read in a narrow band
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class AngleProfile:
 
     def of_cosine(self, cosine: Float64Array) -> Float64Array:
         """Return F(θ) for an array of cos θ in [−MIDDLE, MIDDLE], which is left as it is."""
-        position = cosine * (0.5 * _INTERVALS / _EDGE)
-        position += 0.5 * _INTERVALS
+        position = cosine * (0.5 * _MIDDLE_INTERVALS / _EDGE)
+        position += 0.5 * _MIDDLE_INTERVALS
         return _look_up(self.middle, position)
 
     def relative_slope(self, theta: Float64Array) -> Float64Array:
@@ -109,19 +110,19 @@ def _fit(function: Function, depth: int, at_zero: float, of_supplement: Function
     scale = depth / (3.0 * np.pi)
     # A hair more than [0, π], so that θ = π falls inside the last interval.
     step = np.log1p(scale * np.pi) * (1.0 + 1e-14) / _INTERVALS
-    nodes = np.cos(np.pi * (np.arange(_DEGREE + 1) + 0.5) / (_DEGREE + 1))
-    inside = np.arange(_INTERVALS)[:, None] + 0.5 * (1.0 + nodes)  # the nodes of each interval, in units of the interval
-    table = _coefficients(function(np.expm1(inside * step) / scale), nodes)
+    table = _piecewise(lambda u: function(np.expm1(u * step) / scale), _INTERVALS, _DEGREE)
     table[0, 0] = at_zero
-    # A hair wider than what is looked up, so that ±MIDDLE falls inside too.
-    middle = _coefficients(function(np.arccos((inside / (0.5 * _INTERVALS) - 1.0) * _EDGE)), nodes)
+    # _EDGE: a hair wider than what is looked up, so that ±MIDDLE falls inside too.
+    middle = _piecewise(lambda u: function(np.arccos((u / (0.5 * _MIDDLE_INTERVALS) - 1.0) * _EDGE)), _MIDDLE_INTERVALS, _MIDDLE_DEGREE)
     return AngleProfile(depth, table, float(1.0 / step), middle, of_supplement)
 
 
-def _coefficients(values: Float64Array, nodes: Float64Array) -> Float64Array:
-    """Power coefficients ``[degree + 1, intervals]`` of the polynomials through values ``[intervals, degree + 1]`` at Chebyshev nodes."""
-    series = np.linalg.solve(chebyshev.chebvander(nodes, _DEGREE), values.T)
-    return np.ascontiguousarray(_chebyshev_to_powers(_DEGREE) @ series)
+def _piecewise(function: Function, intervals: int, degree: int) -> Float64Array:
+    """Power coefficients ``[degree + 1, intervals]`` of polynomials through a function of u at Chebyshev nodes of [k, k + 1]."""
+    nodes = np.cos(np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1))
+    values = function(np.arange(intervals)[:, None] + 0.5 * (1.0 + nodes))
+    series = np.linalg.solve(chebyshev.chebvander(nodes, degree), values.T)
+    return np.ascontiguousarray(_chebyshev_to_powers(degree) @ series)
 
 
 def _chebyshev_to_powers(degree: int) -> Float64Array:
