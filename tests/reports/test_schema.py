@@ -17,8 +17,15 @@ from reports.schema import SCHEMA_VERSION, load_schema, problems_with, read_repo
 @pytest.fixture(scope="module")
 def document(written: Path) -> dict[str, Any]:
     document: dict[str, Any] = json.loads((written / "report.json").read_text(encoding="utf-8"))
-    # One entry of each list keeps the mutations below few.
-    return {name: part[:2] if isinstance(part, list) else part for name, part in document.items()}
+    # Two entries of each list, at every depth but below the rows, keep the mutations below few.
+    return {name: shortened(part) if name != "claims" else part[:2] for name, part in document.items()}
+
+
+def shortened(value: Any) -> Any:
+    """The value with at most two entries in each of its lists."""
+    if isinstance(value, dict):
+        return {name: shortened(part) for name, part in value.items()}
+    return [shortened(part) for part in value[:2]] if isinstance(value, list) else value
 
 
 def test_schema_is_a_schema() -> None:
@@ -59,7 +66,6 @@ def test_own_validator_judges_as_the_reference_does(document: dict[str, Any]) ->
     small = copy.deepcopy(document)
     small["claims"] = [row | {"checks": row["checks"][:1]} for row in small["claims"][:1]]
     small["register"], small["figures"], small["slips"] = small["register"][:1], small["figures"][:1], small["slips"][:1]
-    small["figures"][0]["columns"] = small["figures"][0]["columns"][:1]
     rejected = tried = 0
     for path in places(small):
         mutants = [changed(small, path, drop=True), *(changed(small, path, new) for new in (None, 3.5, "x", [], {}, True))]
