@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from empirical.inference import mean_interval, proportion
 from reports.agreement import Range
 from reports.evidence import Agreement
 from tests.support.estimates import law_design, law_distance, relative_variances, variance_design
+from tests.support.histories import share_sd
 from tests.support.initial import CENTRED, PYTORCH, RANDOM, InitialRegime, initial_regimes
+from tests.support.paired import label_draws
 from theory.initialization import class_kernel_means, expected_segments
 from theory.initialization_law import class_mean_logit_covariance, log_ratio_law, probability_clean_dominates_both
 from theory.kernels import nngp, ntk
@@ -69,11 +72,13 @@ def test_ratio_at_random_output(agreement: Agreement, regime: InitialRegime) -> 
     both = int((measured > 0).all(axis=1).sum())
     probability = probability_clean_dominates_both(noise_level, covariance=covariance)
     half = proportion(both, seeds, error_rate=rate)
+    # Twice the half-width planned from the predicted probability: normal quantile, and 10/n for the tails of the exact interval.
+    planned_share = 2 * (-ndtri(rate / 2) * np.sqrt(probability * (1 - probability) / seeds) + 10 / seeds)
     agreement.correct(
         "share of networks in which clean dominates in both classes",
         prediction=probability,
         estimate=half,
-        margin={"logits unequal within a class": spread / 2, "sampling": half.upper - half.lower},
+        margin={"logits unequal within a class": spread / 2, "sampling": planned_share},
     )
     agreement.control("clean dominates in every network", prediction=1, estimate=half, margin={"finite samples": 0.05})
     law = log_ratio_law(noise_level, logit_deviation=float(deviation[0]))
@@ -115,7 +120,10 @@ def test_ratio_at_output_zero(agreement: Agreement, regime: InitialRegime) -> No
     prediction = float(np.mean(expected))
     # The mean of a ratio is above the ratio of means by its squared relative spread; rounding of δn_c to whole samples is in n_noise.
     spread = float(np.var(measured) / np.mean(measured))
-    margin = {"ratio of means for mean of ratios": spread, "sampling": float(estimate.upper - estimate.lower)}
+    # 1/α = (1 − δ)/δ · (1 + x/(δ(1 − δ))) for a label draw whose clean share of ĝ is 1 − δ + x; the spread of x is known from the kernel.
+    kernel = ntk(data.train_inputs.astype(float))
+    draws = label_draws(share_sd(kernel, truth, noise_level)[0] / noise_level**2, replicates=len(measured), error_rate=rate)
+    margin = {"ratio of means for mean of ratios": spread, "sampling": draws}
     agreement.check("‖g_clean‖/‖g_noise‖, mean of both classes", prediction=prediction, estimate=estimate, margin=margin)
     agreement.control("clean and noise exchanged, δ/(1 − δ)", prediction=1 / prediction, estimate=estimate, margin=margin)
     agreement.note(

@@ -10,7 +10,7 @@ from empirical.inference import exact, mean_interval
 from reports.agreement import Range
 from reports.evidence import Agreement
 from tests.support.initial import FIGURE_4, InitialRegime, initial_regimes
-from tests.support.paired import paired
+from tests.support.paired import label_draws, paired
 from theory.angles import gradient_angle, orthogonal_angle
 from theory.initialization import class_kernel_means, expected_segments
 from theory.kernels import ntk
@@ -111,12 +111,12 @@ def test_angle_in_networks(agreement: Agreement, regime: InitialRegime) -> None:
     # averaged over the networks this leaves its square, 3/m, and the mean's own spread, planned at twice its half-width.
     departure = 180 - predicted.mean()
     width = 512
-    planned = 2 * (estimate.upper - estimate.lower) / 2
+    planned = label_draws(departure * np.sqrt(3 / width) / 2, replicates=len(measured), error_rate=agreement.error_rate)
     agreement.check(
         "angle between noisy and clean segment gradient (degrees)",
         prediction=prediction,
         estimate=estimate,
-        margin={"finite width": departure * 3 / width * 8, "sampling": planned},
+        margin={"finite width": departure * 3 / width, "sampling": planned},
     )
     agreement.control("noisy gradient taken for clean", prediction=180 - prediction, estimate=estimate, margin={"finite width": departure})
 
