@@ -33,6 +33,7 @@ from theory.angles import (
     turning_point,
 )
 from theory.kernels import gaussian_kernel, laplacian_kernel, nngp, ntk
+from theory.packed import PackedKernel
 
 # Sec. 3.1 and App. A at finite width
 from theory.finite_width import NtkMoments, cross_logit_variance, ntk_moments, quadrant_moment
@@ -175,6 +176,7 @@ __all__ = [
     "laplacian_kernel",
     "nngp",
     "ntk",
+    "PackedKernel",
     # Sec. 3.1 and App. A at finite width
     "NtkMoments",
     "cross_logit_variance",

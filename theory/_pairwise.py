@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from theory._parallel import run_all
 
-__all__ = ["Transform", "pairwise"]
+__all__ = ["PANEL_ROWS", "Transform", "lower_panel", "pairwise"]
 
 Float64Array = NDArray[np.float64]
 
@@ -24,7 +24,8 @@ Transform = Callable[[Float64Array, slice, slice], Float64Array]
 
 # A panel of 512 rows keeps the matrix product efficient; a tile of 128 × 256 doubles (256 KiB) keeps its temporaries in the
 # second-level cache and its NumPy calls long enough for two threads not to wait for each other.
-_PANEL_ROWS = 512
+PANEL_ROWS = 512
+"""Rows that are worked on at once."""
 _TILE_ROWS, _TILE_COLUMNS = 128, 256
 
 
@@ -48,10 +49,30 @@ def pairwise(left: Float64Array, right: Float64Array | None, transform: Transfor
     if dtype == np.float64:
         _fill(result, left, other, transform, result.view(np.float64), slice(0, n), symmetric=right is None)
         return result
-    panel = np.empty((min(_PANEL_ROWS, n), width))
-    for start in range(0, n, _PANEL_ROWS):
-        _fill(result, left, other, transform, panel, slice(start, min(start + _PANEL_ROWS, n)), symmetric=right is None)
+    panel = np.empty((min(PANEL_ROWS, n), width))
+    for start in range(0, n, PANEL_ROWS):
+        _fill(result, left, other, transform, panel, slice(start, min(start + PANEL_ROWS, n)), symmetric=right is None)
     return result
+
+
+def lower_panel(left: Float64Array, transform: Transform, start: int, dtype: np.dtype[np.floating]) -> NDArray[np.floating]:
+    """Return rows ``start`` to ``start + PANEL_ROWS`` of the symmetric result, up to the last of these columns ``[r, start + r]``.
+
+    The block on the diagonal is symmetric bit for bit.
+    """
+    stop = min(start + PANEL_ROWS, left.shape[0])
+    products = left[start:stop] @ left[:stop].T
+    panel = products if dtype == np.float64 else np.empty(products.shape, dtype)
+
+    def fill(tile: _Tile) -> None:
+        rows, columns = slice(tile.rows.start - start, tile.rows.stop - start), tile.columns
+        values = _values(transform, products[rows, columns], tile, symmetric=True)
+        panel[rows, columns] = values
+        if start <= columns.start < tile.rows.start:  # the mirror image within the block on the diagonal
+            panel[columns.start - start : columns.stop - start, tile.rows] = values.T
+
+    run_all(fill, _tiles(start, stop, stop, symmetric=True))
+    return panel
 
 
 def _fill(
@@ -69,8 +90,8 @@ def _fill(
     whole = symmetric and span.stop - span.start == left.shape[0]
     if whole:  # a matrix times its own transpose: the BLAS does half the work, and knows how better than panels of ours
         np.matmul(left, left.T, out=products)
-    for start in range(span.start, span.stop, _PANEL_ROWS):
-        stop = min(start + _PANEL_ROWS, span.stop)
+    for start in range(span.start, span.stop, PANEL_ROWS):
+        stop = min(start + PANEL_ROWS, span.stop)
         width = stop if symmetric else right.shape[0]
         if not whole:
             np.matmul(left[start:stop], right[:width].T, out=products[start - span.start : stop - span.start, :width])
@@ -78,15 +99,21 @@ def _fill(
 
     def fill(tile: _Tile) -> None:
         rows, columns = tile
-        values = transform(products[rows.start - span.start : rows.stop - span.start, columns], rows, columns)
-        if symmetric and columns.stop > rows.start:  # the square tile on the diagonal: its lower half decides
-            upper = np.triu_indices(values.shape[0], 1)
-            values[upper] = values.T[upper]
+        values = _values(transform, products[rows.start - span.start : rows.stop - span.start, columns], tile, symmetric=symmetric)
         result[rows, columns] = values
         if symmetric and columns.start < rows.start:
             result[columns, rows] = values.T
 
     run_all(fill, tiles)
+
+
+def _values(transform: Transform, products: Float64Array, tile: _Tile, *, symmetric: bool) -> Float64Array:
+    """Transform one tile; on a symmetric result the lower half of the square tile on the diagonal decides."""
+    values = transform(products, tile.rows, tile.columns)
+    if symmetric and tile.columns.stop > tile.rows.start:
+        upper = np.triu_indices(values.shape[0], 1)
+        values[upper] = values.T[upper]
+    return values
 
 
 def _tiles(start: int, stop: int, width: int, *, symmetric: bool) -> list[_Tile]:

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory._validation import as_real_array, check_choice, check_integer, check_kernel, check_positive
+from theory._validation import as_real_array, check_choice, check_integer, check_positive
 from theory.losses import LOSSES, _residuals, check_labels
+from theory.packed import PackedKernel, check_kernel_or_packed, multiply
 
 __all__ = ["Trajectory", "gradient_descent"]
 
@@ -43,7 +44,7 @@ class Trajectory:
 
 
 def gradient_descent(
-    kernel: ArrayLike,
+    kernel: ArrayLike | PackedKernel,
     labels: ArrayLike,
     *,
     learning_rate: float,
@@ -57,7 +58,7 @@ def gradient_descent(
     """Run gradient descent on the mean loss: h ← h − (η/n) K r, from ``initial_logits``.
 
     Args:
-        kernel: ``[n, n]`` tangent kernel K, symmetric.
+        kernel: ``[n, n]`` tangent kernel K, symmetric; an array, or a `PackedKernel` to save memory.
         labels: observed labels. Logistic: ``[n]`` or ``[n, draws]`` in [0, 1]. Softmax: one-hot ``[n, C]`` or ``[n, C, draws]``.
             Squared: ``[n]`` or ``[n, draws]``, any real targets.
         learning_rate: η > 0; the loss is the mean over the n samples.
@@ -89,7 +90,7 @@ def gradient_descent(
     eta = check_positive(learning_rate, "learning_rate")
     last = check_integer(steps, "steps", minimum=0)
     at = _recorded_steps(record, last)
-    rate = problem.kernel.dtype.type(eta / problem.n)
+    rate = problem.dtype.type(eta / problem.n)
 
     h = problem.start.copy()
     change = np.empty_like(h)
@@ -108,7 +109,7 @@ def gradient_descent(
             if next_record == at.size:
                 break
             problem.residual(h, r)
-            np.matmul(r, problem.kernel, out=change)
+            multiply(r, problem.kernel, change)
             change *= rate
             h -= change
             if dual is not None:
@@ -126,7 +127,7 @@ def gradient_descent(
 class Problem:
     """A validated training problem in the internal layout: states ``[m, n]`` with m = draws, or C · draws for softmax."""
 
-    kernel: FloatArray
+    kernel: FloatArray | PackedKernel
     labels: FloatArray
     start: FloatArray
     loss: str
@@ -140,10 +141,15 @@ class Problem:
         """Number of training samples."""
         return int(self.kernel.shape[0])
 
+    @property
+    def dtype(self) -> np.dtype[np.floating[Any]]:
+        """Precision of the states."""
+        return self.start.dtype
+
     @classmethod
     def build(
         cls,
-        kernel: ArrayLike,
+        kernel: ArrayLike | PackedKernel,
         labels: ArrayLike,
         loss: str,
         initial_logits: ArrayLike | None,
@@ -152,9 +158,10 @@ class Problem:
     ) -> Problem:
         """Check the arguments that all integrators share and bring them to the internal layout."""
         check_choice(loss, "loss", LOSSES)
-        k = check_kernel(kernel)
+        k = check_kernel_or_packed(kernel)
         n = k.shape[0]
-        y = check_labels(labels, loss=loss, axis=1).astype(k.dtype, copy=False)
+        dtype = np.dtype(np.float64) if isinstance(k, PackedKernel) else k.dtype
+        y = check_labels(labels, loss=loss, axis=1).astype(dtype, copy=False)
         base = 2 if loss == "softmax" else 1
         if y.ndim not in (base, base + 1) or y.shape[0] != n or y.size == 0:
             form = f"[{n}, C] or [{n}, C, draws]" if base == 2 else f"[{n}] or [{n}, draws]"
@@ -163,7 +170,7 @@ class Problem:
         shape = _common_shape(y.shape, None if start is None else start.shape, base)
         cross, test_start = None, None
         if cross_kernel is not None:
-            cross = as_real_array(cross_kernel, "cross_kernel").astype(k.dtype, copy=False)
+            cross = as_real_array(cross_kernel, "cross_kernel").astype(dtype, copy=False)
             if cross.ndim != 2 or cross.shape[1] != n or cross.size == 0:
                 raise ValueError(f"cross_kernel must have shape [n_test, {n}], got {list(cross.shape)}")
         if initial_test_logits is not None:
@@ -173,9 +180,9 @@ class Problem:
             expected = (cross.shape[0], *shape[1:])
             if given.shape not in (expected, expected[:base]):
                 raise ValueError(f"initial_test_logits must have shape {list(expected)}, got {list(given.shape)}")
-            test_start = _to_rows(given.astype(k.dtype, copy=False), expected)
+            test_start = _to_rows(given.astype(dtype, copy=False), expected)
         y_rows = _to_rows(y, shape)
-        h_rows = np.zeros_like(y_rows) if start is None else _to_rows(start.astype(k.dtype, copy=False), shape)
+        h_rows = np.zeros_like(y_rows) if start is None else _to_rows(start.astype(dtype, copy=False), shape)
         return cls(k, y_rows, h_rows, loss, shape, cross, test_start, _residual_writer(y_rows, loss, shape))
 
     def public(self, states: FloatArray) -> FloatArray:

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from theory._chebyshev import coefficients, stages
-from theory._validation import as_real_array, check_kernel, check_positive
+from theory._validation import as_real_array, check_positive
 from theory.dynamics import Problem, Trajectory
 from theory.losses import _residuals
+from theory.packed import PackedKernel, check_kernel_or_packed, multiply
 from theory.step_size import lanczos_top_pair
 
 __all__ = ["gradient_flow"]
@@ -31,7 +32,7 @@ _CURVATURE = {"logistic": 0.25, "softmax": 0.5}
 
 
 def gradient_flow(
-    kernel: ArrayLike,
+    kernel: ArrayLike | PackedKernel,
     labels: ArrayLike,
     *,
     times: ArrayLike,
@@ -44,7 +45,8 @@ def gradient_flow(
     """Integrate dh/dt = −(1/n) K r(h) and return the logits at ``times``.
 
     Args:
-        kernel: ``[n, n]`` tangent kernel, symmetric and positive semi-definite. Arithmetic is float64; float32 in, float32 out.
+        kernel: ``[n, n]`` tangent kernel, symmetric and positive semi-definite. Arithmetic is float64; float32 in, float32 out. Or a
+            `PackedKernel` to save memory, with float64 out (not for the squared loss, which needs the whole matrix).
         labels: as in :func:`theory.dynamics.gradient_descent`.
         times: ``[T]`` times t ≥ 0 in increasing order; one gradient step of rate η is t = η.
         loss: ``"logistic"``, ``"softmax"`` or ``"squared"``.
@@ -69,8 +71,9 @@ def gradient_flow(
         >>> bool(np.isclose(flow.logits[1, 0], 1 - np.exp(-4.0)))
         True
     """
-    given = check_kernel(kernel)
-    problem = Problem.build(given.astype(np.float64, copy=False), labels, loss, initial_logits, cross_kernel, initial_test_logits)
+    given = check_kernel_or_packed(kernel)
+    whole = given if isinstance(given, PackedKernel) else given.astype(np.float64, copy=False)
+    problem = Problem.build(whole, labels, loss, initial_logits, cross_kernel, initial_test_logits)
     t = as_real_array(times, "times").astype(np.float64)
     if t.ndim != 1 or t.size == 0 or (t < 0).any() or (np.diff(t) < 0).any():
         raise ValueError(f"times must be [T] increasing numbers >= 0, got {t.tolist() if t.size <= 8 else f'shape {list(t.shape)}'}")
@@ -84,7 +87,7 @@ def gradient_flow(
             logits, duals, products = _Integrator(problem, tolerance).run(t)
     public = problem.public(logits)
     test = None if problem.cross is None else problem.test_logits(duals, 1 / problem.n)
-    out = given.dtype
+    out = problem.dtype if isinstance(given, PackedKernel) else given.dtype
     return Trajectory(
         t.astype(out, copy=False), public.astype(out, copy=False), None if test is None else test.astype(out, copy=False), None, products
     )
@@ -92,6 +95,8 @@ def gradient_flow(
 
 def _closed_form(problem: Problem, t: FloatArray) -> tuple[FloatArray, FloatArray, int]:
     """Solve the squared loss: in the eigenbasis each residual decays like exp(−λt/n)."""
+    if isinstance(problem.kernel, PackedKernel):
+        raise ValueError("kernel must be an array for the squared loss, which needs its eigenvectors, got a PackedKernel")
     values, vectors = np.linalg.eigh(problem.kernel)
     start = (problem.start - problem.labels) @ vectors
     x = np.maximum(values, 0)[None, :] * t[:, None] / problem.n
@@ -112,7 +117,7 @@ class _Integrator:
         self.problem = problem
         self.tolerance = _INNER_TOLERANCE * rtol**1.5
         self.track = problem.cross is not None
-        top, vector, self.products = lanczos_top_pair(problem.kernel.astype(np.float64, copy=False))
+        top, vector, self.products = lanczos_top_pair(problem.kernel)
         self.radius_bound = _CURVATURE[problem.loss] * max(top, np.finfo(np.float64).tiny) / problem.n
         self.radius, self.radius_time = self.radius_bound, 0.0
         self.direction = np.broadcast_to(vector, problem.start.shape).copy()
@@ -157,7 +162,7 @@ class _Integrator:
         slope = np.empty((2 if self.track else 1, *h.shape))
         r = slope[1] if self.track else np.empty_like(h)
         self.problem.residual(h, r)
-        np.matmul(r, self.problem.kernel, out=slope[0])
+        multiply(r, self.problem.kernel, slope[0])
         slope[0] *= -1 / self.problem.n
         self.products += 1
         return slope

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from theory._arc_cosine import Float64Array
-from theory._pairwise import pairwise
+from theory._pairwise import Transform, pairwise
 from theory._profile import AngleProfile, gradient_profile, output_profile
 from theory._rows import Rows, row_exponents, scale_rows
 from theory._transforms import AngleTransform, DistanceTransform, ScaledProduct
 from theory._validation import as_real_array, check_choice, check_inputs, check_integer, check_positive
+from theory.packed import PackedKernel, pack
 
 __all__ = ["gaussian_kernel", "laplacian_kernel", "nngp", "ntk"]
 
@@ -30,9 +32,33 @@ CONVENTIONS = ("eq2", "eq6", "eq7")
 Checker = Callable[[ArrayLike, str], NDArray[np.floating]]
 
 
+@overload
 def ntk(
-    x: ArrayLike, z: ArrayLike | None = None, *, depth: int = 1, activation: str = "relu", convention: str = "eq2"
-) -> NDArray[np.floating]:
+    x: ArrayLike,
+    z: ArrayLike | None = None,
+    *,
+    depth: int = 1,
+    activation: str = "relu",
+    convention: str = "eq2",
+    memory_budget: None = None,
+) -> NDArray[np.floating]: ...
+
+
+@overload
+def ntk(
+    x: ArrayLike, z: None = None, *, depth: int = 1, activation: str = "relu", convention: str = "eq2", memory_budget: int
+) -> PackedKernel: ...
+
+
+def ntk(
+    x: ArrayLike,
+    z: ArrayLike | None = None,
+    *,
+    depth: int = 1,
+    activation: str = "relu",
+    convention: str = "eq2",
+    memory_budget: int | None = None,
+) -> NDArray[np.floating] | PackedKernel:
     """Infinite-width tangent kernel K(x, z) = <∇h(w0; x), ∇h(w0; z)>, all L+1 weight matrices trained.
 
     ReLU: K = (L+1)|x||z| cos θ_h. Linear: K = (L+1) x·z, with the factor √(2/m) of Eq. (2), which makes up for the half that ReLU
@@ -45,12 +71,15 @@ def ntk(
         activation: "relu" or "linear".
         convention: scale of the network. "eq2": Eq. (2) [B], K(x, x) = (L+1)|x|². "eq7": Eq. (7) [A], ReLU of depth 1 with
             K(x, x) = |x|², half of "eq2". "eq6": Eq. (6) [A], linear of depth 1, K = 2 x·z.
+        memory_budget: bytes that the computation and its result may take beside ``x``. With it (and without ``z``) the result is a
+            `PackedKernel`: half the matrix, in float64 where that fits, else in float32.
 
     Returns:
-        ``[n, n']``, or ``[n, n]`` symmetric bit for bit.
+        ``[n, n']``, or ``[n, n]`` symmetric bit for bit; a `PackedKernel` with ``memory_budget``.
 
     Raises:
-        ValueError: for zero rows, non-finite values, wrong shapes, unknown names, or rows so long that the kernel overflows.
+        ValueError: for zero rows, non-finite values, wrong shapes, unknown names, rows so long that the kernel overflows, or a budget that
+            is too small.
 
     Source: Eq. (2) [B], Eq. (6), (7), (16) [A] (S4, G1, G2, G4).
 
@@ -60,14 +89,38 @@ def ntk(
     """
     depth, factor = _network(depth, activation, convention)
     if activation == "linear":
-        return _linear(x, z, factor=(depth + 1) * factor)
+        return _linear(x, z, factor=(depth + 1) * factor, memory_budget=memory_budget)
     left, right = _pair(x, z)
-    return _angular(left, right, gradient_profile(depth), factor)
+    return _angular(left, right, gradient_profile(depth), factor, memory_budget)
+
+
+@overload
+def nngp(
+    x: ArrayLike,
+    z: ArrayLike | None = None,
+    *,
+    depth: int = 1,
+    activation: str = "relu",
+    convention: str = "eq2",
+    memory_budget: None = None,
+) -> NDArray[np.floating]: ...
+
+
+@overload
+def nngp(
+    x: ArrayLike, z: None = None, *, depth: int = 1, activation: str = "relu", convention: str = "eq2", memory_budget: int
+) -> PackedKernel: ...
 
 
 def nngp(
-    x: ArrayLike, z: ArrayLike | None = None, *, depth: int = 1, activation: str = "relu", convention: str = "eq2"
-) -> NDArray[np.floating]:
+    x: ArrayLike,
+    z: ArrayLike | None = None,
+    *,
+    depth: int = 1,
+    activation: str = "relu",
+    convention: str = "eq2",
+    memory_budget: int | None = None,
+) -> NDArray[np.floating] | PackedKernel:
     """Infinite-width covariance of the output at initialisation, Cov(h(w0; x), h(w0; z)) = |x||z| cos θ_L (Eq. (2) [B]).
 
     Args:
@@ -76,9 +129,10 @@ def nngp(
         depth: number of hidden layers L ≥ 1.
         activation: "relu" or "linear" (x·z).
         convention: "eq2" or, at depth 1, "eq7" (half of it) and "eq6" (linear, x·z); see `ntk`.
+        memory_budget: as `ntk`.
 
     Returns:
-        ``[n, n']``, or ``[n, n]`` symmetric bit for bit.
+        ``[n, n']``, or ``[n, n]`` symmetric bit for bit; a `PackedKernel` with ``memory_budget``.
 
     Raises:
         ValueError: as `ntk`.
@@ -91,12 +145,22 @@ def nngp(
     """
     depth, factor = _network(depth, activation, convention)
     if activation == "linear":
-        return _linear(x, z, factor=factor)
+        return _linear(x, z, factor=factor, memory_budget=memory_budget)
     left, right = _pair(x, z)
-    return _angular(left, right, output_profile(depth), factor)
+    return _angular(left, right, output_profile(depth), factor, memory_budget)
 
 
-def gaussian_kernel(x: ArrayLike, z: ArrayLike | None = None, *, bandwidth: float) -> NDArray[np.floating]:
+@overload
+def gaussian_kernel(x: ArrayLike, z: ArrayLike | None = None, *, bandwidth: float, memory_budget: None = None) -> NDArray[np.floating]: ...
+
+
+@overload
+def gaussian_kernel(x: ArrayLike, z: None = None, *, bandwidth: float, memory_budget: int) -> PackedKernel: ...
+
+
+def gaussian_kernel(
+    x: ArrayLike, z: ArrayLike | None = None, *, bandwidth: float, memory_budget: int | None = None
+) -> NDArray[np.floating] | PackedKernel:
     """Gaussian kernel exp(−|x − z|²/(2 bandwidth²)): ``bandwidth`` is the standard deviation, a length in the units of ``x``.
 
     The relative error is 1e-13, or 4 ulp times the exponent where that is more (exponents above 110).
@@ -105,9 +169,10 @@ def gaussian_kernel(x: ArrayLike, z: ArrayLike | None = None, *, bandwidth: floa
         x: rows ``[n, d]``; rows may be zero.
         z: rows ``[n', d]``, or None for all pairs of ``x``.
         bandwidth: b > 0.
+        memory_budget: as `ntk`.
 
     Returns:
-        ``[n, n']``, or ``[n, n]`` symmetric bit for bit, with ones on the diagonal.
+        ``[n, n']``, or ``[n, n]`` symmetric bit for bit, with ones on the diagonal; a `PackedKernel` with ``memory_budget``.
 
     Raises:
         ValueError: for non-finite values, wrong shapes, or a bandwidth that is not positive.
@@ -117,10 +182,20 @@ def gaussian_kernel(x: ArrayLike, z: ArrayLike | None = None, *, bandwidth: floa
     >>> float(gaussian_kernel([[0.0]], [[1.0]], bandwidth=1.0)[0, 0]) == float(np.exp(-0.5))
     True
     """
-    return _distance_kernel(x, z, bandwidth=bandwidth, gaussian=True)
+    return _distance_kernel(x, z, bandwidth=bandwidth, gaussian=True, memory_budget=memory_budget)
 
 
-def laplacian_kernel(x: ArrayLike, z: ArrayLike | None = None, *, bandwidth: float) -> NDArray[np.floating]:
+@overload
+def laplacian_kernel(x: ArrayLike, z: ArrayLike | None = None, *, bandwidth: float, memory_budget: None = None) -> NDArray[np.floating]: ...
+
+
+@overload
+def laplacian_kernel(x: ArrayLike, z: None = None, *, bandwidth: float, memory_budget: int) -> PackedKernel: ...
+
+
+def laplacian_kernel(
+    x: ArrayLike, z: ArrayLike | None = None, *, bandwidth: float, memory_budget: int | None = None
+) -> NDArray[np.floating] | PackedKernel:
     """Laplacian kernel exp(−|x − z|/bandwidth), with the Euclidean norm; ``bandwidth`` is a length in the units of ``x``.
 
     Arguments, result, accuracy and errors as `gaussian_kernel`.
@@ -128,7 +203,7 @@ def laplacian_kernel(x: ArrayLike, z: ArrayLike | None = None, *, bandwidth: flo
     >>> float(laplacian_kernel([[0.0]], [[1.0]], bandwidth=1.0)[0, 0]) == float(np.exp(-1.0))
     True
     """
-    return _distance_kernel(x, z, bandwidth=bandwidth, gaussian=False)
+    return _distance_kernel(x, z, bandwidth=bandwidth, gaussian=False, memory_budget=memory_budget)
 
 
 def _network(depth: int, activation: str, convention: str) -> tuple[int, float]:
@@ -158,14 +233,17 @@ def _pair(x: ArrayLike, z: ArrayLike | None) -> tuple[Rows, Rows | None]:
     return Rows.of(left), None if right is None else Rows.of(right)
 
 
-def _angular(left: Rows, right: Rows | None, profile: AngleProfile, factor: float) -> NDArray[np.floating]:
+def _angular(
+    left: Rows, right: Rows | None, profile: AngleProfile, factor: float, memory_budget: int | None
+) -> NDArray[np.floating] | PackedKernel:
     other = left if right is None else right
     dtype = np.result_type(left.original, other.original)
     _check_overflow(left.norm, other.norm, factor * float(profile.table[0, 0]), dtype)
-    return pairwise(left.unit, None if right is None else right.unit, AngleTransform.of(left, other, profile, factor), dtype)
+    transform = AngleTransform.of(left, other, profile, factor)
+    return _evaluate(left.unit, None if right is None else right.unit, transform, dtype, memory_budget)
 
 
-def _linear(x: ArrayLike, z: ArrayLike | None, *, factor: float) -> NDArray[np.floating]:
+def _linear(x: ArrayLike, z: ArrayLike | None, *, factor: float, memory_budget: int | None) -> NDArray[np.floating] | PackedKernel:
     left, right = _inputs(x, z, check_inputs)
     left_exponent = row_exponents(left)
     right_exponent = left_exponent if right is None else row_exponents(right)
@@ -173,10 +251,12 @@ def _linear(x: ArrayLike, z: ArrayLike | None, *, factor: float) -> NDArray[np.f
     dtype = np.result_type(left, left if right is None else right)
     transform = ScaledProduct(np.ldexp(factor, left_exponent), np.ldexp(1.0, right_exponent))
     _check_overflow(transform.left_scale, transform.right_scale, factor * left.shape[1], dtype)
-    return pairwise(scaled, None if right is None else scale_rows(right, -right_exponent), transform, dtype)
+    return _evaluate(scaled, None if right is None else scale_rows(right, -right_exponent), transform, dtype, memory_budget)
 
 
-def _distance_kernel(x: ArrayLike, z: ArrayLike | None, *, bandwidth: float, gaussian: bool) -> NDArray[np.floating]:
+def _distance_kernel(
+    x: ArrayLike, z: ArrayLike | None, *, bandwidth: float, gaussian: bool, memory_budget: int | None
+) -> NDArray[np.floating] | PackedKernel:
     bandwidth = check_positive(bandwidth, "bandwidth")
     left, right = _inputs(x, z, _check_points)
     other = left if right is None else right
@@ -198,7 +278,19 @@ def _distance_kernel(x: ArrayLike, z: ArrayLike | None, *, bandwidth: float, gau
         gaussian=gaussian,
         symmetric=right is None,
     )
-    return pairwise(centred_left, centred_right, transform, np.result_type(left, other))
+    return _evaluate(centred_left, centred_right, transform, np.result_type(left, other), memory_budget)
+
+
+def _evaluate(
+    left: Float64Array, right: Float64Array | None, transform: Transform, dtype: np.dtype[np.floating], memory_budget: int | None
+) -> NDArray[np.floating] | PackedKernel:
+    if memory_budget is None:
+        return pairwise(left, right, transform, dtype)
+    if right is not None:
+        raise ValueError(
+            "memory_budget must come without z: a kernel between two sets has no symmetry to save, take fewer rows of z at once"
+        )
+    return pack(left, transform, dtype, memory_budget)
 
 
 def _check_points(x: ArrayLike, name: str) -> NDArray[np.floating]:

@@ -15,7 +15,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory._validation import as_real_array, check_integer, check_kernel
+from theory._validation import as_real_array, check_integer
+from theory.packed import PackedKernel, check_kernel_or_packed
 
 __all__ = ["SegmentGeometry", "Segments", "segment_geometry"]
 
@@ -171,11 +172,11 @@ class SegmentGeometry:
         return cls(g, clean, noise, alpha, rho, pooled_clean, pooled_noise, pooled_alpha, pooled_rho)
 
 
-def segment_geometry(kernel: ArrayLike, residuals: ArrayLike, segments: Segments) -> SegmentGeometry:
+def segment_geometry(kernel: ArrayLike | PackedKernel, residuals: ArrayLike, segments: Segments) -> SegmentGeometry:
     """Measure the segment gradients that a kernel and residuals imply.
 
     Args:
-        kernel: ``[n, n]`` inner products of the gradients of one logit, K_ij = <φ_i, φ_j>.
+        kernel: ``[n, n]`` inner products of the gradients of one logit, K_ij = <φ_i, φ_j>; an array, or a `PackedKernel` to save memory.
         residuals: ``[n]`` (binary: f − y), or ``[n, C]`` (multi-class: the full vector gradient under the kernel K ⊗ I_C, M1). The
             geometry of a single logit c is that of the column ``residuals[:, c]``.
         segments: the split of the n samples.
@@ -199,7 +200,7 @@ def segment_geometry(kernel: ArrayLike, residuals: ArrayLike, segments: Segments
     r = as_real_array(residuals, "residuals")
     if r.ndim not in (1, 2) or r.shape[0] != segments.n or r.size == 0:
         raise ValueError(f"residuals must have shape [{segments.n}] or [{segments.n}, C] to match the segments, got {list(r.shape)}")
-    k = check_kernel(kernel, n=segments.n)
+    k = check_kernel_or_packed(kernel, n=segments.n)
     parts = segment_parts(segments, r.reshape(1, segments.n, -1))
     return SegmentGeometry.from_gram(block_gram(k, parts)[0])
 
@@ -210,12 +211,14 @@ def segment_parts(segments: Segments, residuals: FloatArray) -> list[tuple[NDArr
     return [(np.flatnonzero(mask), residuals[:, mask]) for mask in masks]
 
 
-def block_gram(kernel: FloatArray, parts: Sequence[tuple[NDArray[np.intp], FloatArray]]) -> FloatArray:
+def block_gram(kernel: FloatArray | PackedKernel, parts: Sequence[tuple[NDArray[np.intp], FloatArray]]) -> FloatArray:
     """Return the inner products ``[T, S, S]`` of S weighted sums of gradients at T times.
 
     Part s is Σ_i w_i φ_i over its indices, with weights ``[T, |s|, m]`` (m outputs, kernel K ⊗ I_m). Each part meets only its own rows of
     the kernel, so all parts together cost one product of the kernel with ``[n, T·m]``, not S of them.
     """
+    if isinstance(kernel, PackedKernel):
+        return _packed_gram(kernel, parts)
     n_times, _, n_outputs = parts[0][1].shape
     dtype = np.result_type(kernel, *(weights for _, weights in parts))
     gram = np.zeros((n_times, len(parts), len(parts)), dtype=dtype)
@@ -232,6 +235,19 @@ def block_gram(kernel: FloatArray, parts: Sequence[tuple[NDArray[np.intp], Float
                 gram[start:stop, a, b] = np.einsum("tim,itm->t", other_weights[start:stop], product[others])
                 gram[start:stop, b, a] = gram[start:stop, a, b]
     return gram
+
+
+def _packed_gram(kernel: PackedKernel, parts: Sequence[tuple[NDArray[np.intp], FloatArray]]) -> FloatArray:
+    """`block_gram` through products with the whole kernel: S of them, since a packed kernel has no rows to pick."""
+    n_times, _, n_outputs = parts[0][1].shape
+    gram = np.zeros((n_times, len(parts), len(parts)))
+    weights = np.zeros((len(kernel), len(parts), n_outputs))
+    for t in range(n_times):
+        for s, (rows, values) in enumerate(parts):
+            weights[rows, s] = values[t]
+        products = (kernel @ weights.reshape(len(kernel), -1)).reshape(weights.shape)
+        gram[t] = np.einsum("iam,ibm->ab", weights, products)
+    return (gram + np.swapaxes(gram, 1, 2)) / 2
 
 
 def _ratio_and_opposition(clean: FloatArray, noise: FloatArray, cross: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from theory._validation import as_real_array, check_choice, check_kernel
 from theory.losses import LOSSES
+from theory.packed import PackedKernel, check_kernel_or_packed
 from theory.segments import Segments
 
 __all__ = ["clean_descent_rate", "clean_priority_rate", "largest_eigenvalue", "max_learning_rate"]
@@ -28,14 +29,14 @@ _CERTIFICATE = 1e-10
 _CURVATURE = {"logistic": 0.25, "softmax": 0.5, "squared": 1.0}
 
 
-def largest_eigenvalue(kernel: ArrayLike, *, certified: bool = True) -> float:
+def largest_eigenvalue(kernel: ArrayLike | PackedKernel, *, certified: bool = True) -> float:
     """Return λ_max(K), certified from above to a relative 1e-10.
 
     Lanczos iteration gives a lower bound that has converged to rounding; a Cholesky factorisation of (1 + 1e-10) λ I − K then proves that
     no eigenvalue lies above it. Sides up to 300 use a full decomposition. Without the certificate only the iteration runs.
 
     Args:
-        kernel: ``[n, n]``, symmetric.
+        kernel: ``[n, n]``, symmetric; of a `PackedKernel` the iteration alone gives the value (a factorisation would unpack it).
         certified: whether to prove the upper bound (n³/3 flops).
 
     Raises:
@@ -45,7 +46,10 @@ def largest_eigenvalue(kernel: ArrayLike, *, certified: bool = True) -> float:
         >>> largest_eigenvalue([[2.0, 1.0], [1.0, 2.0]])
         3.0
     """
-    k = check_kernel(kernel).astype(np.float64, copy=False)
+    given = check_kernel_or_packed(kernel)
+    if isinstance(given, PackedKernel):
+        return lanczos_top_pair(given)[0]
+    k = given.astype(np.float64, copy=False)
     if k.shape[0] <= _DENSE:
         return float(np.linalg.eigvalsh(k)[-1])
     value = lanczos_top_pair(k)[0]
@@ -60,7 +64,7 @@ def largest_eigenvalue(kernel: ArrayLike, *, certified: bool = True) -> float:
     return value
 
 
-def max_learning_rate(kernel: ArrayLike, *, loss: str = "logistic") -> float:
+def max_learning_rate(kernel: ArrayLike | PackedKernel, *, loss: str = "logistic") -> float:
     """Return the rate below which full-batch gradient descent on a fixed kernel never overshoots: every step lowers the loss.
 
     Logistic 8n/λ_max(K); softmax 4n/λ_max(K) (the Hessian diag(f) − ff^T is at most ½); squared loss 2n/λ_max(K).
@@ -83,7 +87,7 @@ def max_learning_rate(kernel: ArrayLike, *, loss: str = "logistic") -> float:
         16.0
     """
     curvature = _CURVATURE[check_choice(loss, "loss", LOSSES)]
-    k = check_kernel(kernel)
+    k = check_kernel_or_packed(kernel)
     return float(2 * k.shape[0] / (curvature * _positive_top(k)))
 
 
@@ -146,7 +150,7 @@ def clean_descent_rate(kernel: ArrayLike, residuals: ArrayLike, segments: Segmen
 
 
 def lanczos_top_pair(
-    k: NDArray[np.float64], *, tolerance: float = 1e-8, max_iterations: int = 120
+    k: FloatArray | PackedKernel, *, tolerance: float = 1e-8, max_iterations: int = 120
 ) -> tuple[float, NDArray[np.float64], int]:
     """Return the largest Ritz value of a symmetric matrix, its vector ``[n]`` and the number of products, once the residual is small.
 
@@ -176,7 +180,7 @@ def lanczos_top_pair(
     return value, combination @ basis[: combination.size], combination.size
 
 
-def _positive_top(k: FloatArray) -> float:
+def _positive_top(k: FloatArray | PackedKernel) -> float:
     top = largest_eigenvalue(k)
     if not top > 0:
         raise ValueError(f"kernel must have a positive eigenvalue, got a largest eigenvalue of {top:g}")
