@@ -6,7 +6,7 @@ The package shares no code with ``theory`` but the segment vocabulary, so that a
 from __future__ import annotations
 
 import difflib
-import numbers
+import operator
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -15,26 +15,33 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = [
     "as_real_array",
     "check_choice",
+    "check_flag",
     "check_fraction",
     "check_integer",
+    "check_integers",
     "check_labels",
     "check_noise_level",
     "check_positive",
     "check_real",
+    "check_text",
     "suggestion",
 ]
+
+
+LARGEST = 1e100
+"""Largest size of a number: squares and their sums stay finite."""
 
 
 def as_real_array(values: ArrayLike, name: str) -> NDArray[np.floating]:
     """Return ``values`` as a finite floating array; float32 stays float32, every other real type becomes float64.
 
     Raises:
-        ValueError: if the values are not real numbers, or one of them is NaN or infinite.
+        ValueError: if the values are not real numbers, or one of them is NaN, infinite or larger in size than 1e100.
     """
     try:
         array = np.asarray(values)
-    except ValueError as error:
-        raise ValueError(f"{name} must be an array of real numbers, got a ragged sequence: {error}") from None
+    except ValueError:
+        raise ValueError(f"{name} must be an array of real numbers, got a ragged sequence") from None
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name} must hold real numbers, got dtype {array.dtype}")
     if array.dtype not in (np.float32, np.float64):
@@ -43,6 +50,8 @@ def as_real_array(values: ArrayLike, name: str) -> NDArray[np.floating]:
     if not finite.all():
         index = tuple(int(i) for i in np.argwhere(~finite)[0])
         raise ValueError(f"{name} must be finite, got {array[index]} at index {list(index)}")
+    if array.dtype == np.float64 and array.size and max(array.max(), -array.min()) > LARGEST:
+        raise ValueError(f"{name} must hold numbers of size at most {LARGEST:g}, got {np.abs(array).max():g}")
     return array
 
 
@@ -54,8 +63,8 @@ def check_labels(labels: ArrayLike, n_classes: int, name: str = "labels") -> NDA
     """
     try:
         array = np.asarray(labels)
-    except ValueError as error:
-        raise ValueError(f"{name} must be an array of integers, got a ragged sequence: {error}") from None
+    except ValueError:
+        raise ValueError(f"{name} must be an array of integers, got a ragged sequence") from None
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"{name} must have shape [n] with n >= 1, got shape {list(array.shape)}")
     if array.dtype.kind not in "iu":
@@ -77,7 +86,7 @@ def check_real(value: float, name: str) -> float:
         array = np.asarray(value)
     except ValueError:
         raise ValueError(f"{name} must be a real number, got a ragged sequence") from None
-    if array.ndim != 0 or array.dtype.kind not in "fiu" or not np.isfinite(array):
+    if array.ndim != 0 or array.dtype.kind not in "fiu" or not abs(float(array)) <= LARGEST:
         raise ValueError(f"{name} must be a finite real number, got {_brief(value)}")
     return float(array)
 
@@ -98,11 +107,13 @@ def check_fraction(value: float, name: str) -> float:
     """Return a number in the open interval (0, 1): a confidence or an error rate.
 
     Raises:
-        ValueError: if it is not a real number in (0, 1).
+        ValueError: if it is not a real number in (0, 1), or is below 1e-100.
     """
     number = check_real(value, name)
     if not 0 < number < 1:
         raise ValueError(f"{name} must lie in (0, 1), got {_brief(value)}")
+    if number < 1 / LARGEST:
+        raise ValueError(f"{name} must be at least {1 / LARGEST:g}, got {_brief(value)}")
     return number
 
 
@@ -118,15 +129,59 @@ def check_noise_level(value: float, *, name: str = "noise_level") -> float:
     return number
 
 
-def check_integer(value: int, name: str, *, minimum: int = 1) -> int:
-    """Return an integer not below ``minimum``; booleans and floats are refused.
+def check_integer(value: int, name: str, *, minimum: int = 1, maximum: int = 2**63 - 1) -> int:
+    """Return an integer in [minimum, maximum]; booleans and floats are refused.
 
     Raises:
-        ValueError: if it is not an integer, or is below ``minimum``.
+        ValueError: if it is not an integer, or is out of range.
     """
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral) or value < minimum:
+    try:
+        number = None if isinstance(value, (bool, np.bool_)) or np.ndim(value) else operator.index(value)
+    except (TypeError, ValueError):
+        number = None
+    if number is None or number < minimum:
         raise ValueError(f"{name} must be an integer >= {minimum}, got {_brief(value)}")
-    return int(value)
+    if number > maximum:
+        raise ValueError(f"{name} must be an integer <= {maximum}, got {_brief(value)}")
+    return number
+
+
+def check_integers(
+    values: Sequence[int] | NDArray[np.integer], name: str, *, minimum: int = 0, maximum: int = 2**63 - 1
+) -> tuple[int, ...]:
+    """Return integers in [minimum, maximum], at least one: seeds or counts.
+
+    Raises:
+        ValueError: if it is no sequence of such integers.
+    """
+    if not isinstance(values, (Sequence, np.ndarray)) or isinstance(values, (str, bytes)) or np.ndim(values) != 1:
+        raise ValueError(f"{name} must be a sequence of integers, got {_brief(values)}")
+    checked = tuple(check_integer(value, f"{name}[{i}]", minimum=minimum, maximum=maximum) for i, value in enumerate(values))
+    if not checked:
+        raise ValueError(f"{name} must hold at least one integer, got none")
+    return checked
+
+
+def check_flag(value: bool, name: str) -> bool:
+    """Return True or False.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} must be True or False, got {_brief(value)}")
+    return bool(value)
+
+
+def check_text(value: str, name: str) -> str:
+    """Return a text.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be a text, got {_brief(value)}")
+    return value
 
 
 def check_choice(value: str, name: str, choices: Sequence[str]) -> str:
@@ -136,13 +191,14 @@ def check_choice(value: str, name: str, choices: Sequence[str]) -> str:
         ValueError: otherwise.
     """
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {_brief(value)}{suggestion(value, choices)}")
+        known = ", ".join(map(repr, choices)) if len(choices) <= 12 else f"{len(choices)} names such as {choices[0]!r} and {choices[1]!r}"
+        raise ValueError(f"{name} must be one of {known}, got {_brief(value)}{suggestion(value, choices)}")
     return value
 
 
 def suggestion(value: object, choices: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest of ``choices``, or nothing when none is close."""
-    text = str(value).lower()
+    text = str(value).lower()[:100]
     close = difflib.get_close_matches(text, list(choices), n=1) if len(text) > 2 else []
     return f"; did you mean {close[0]!r}?" if close else ""
 

@@ -7,14 +7,15 @@ Every operation is a batched matrix product over the leading seed axis, so that 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from empirical.losses import label_residuals
 from empirical.networks import ACTIVATIONS, check_architecture, draw_parameters, layer_scales
 
-__all__ = ["NetworkBatch", "Workspace"]
+__all__ = ["Job", "LayerValues", "NetworkBatch", "Workspace"]
 
 
 class Workspace:
@@ -33,6 +34,33 @@ class Workspace:
             seeds, fan_out, _ = weight.shape
             self._arrays[key] = torch.empty(n, seeds, fan_out, dtype=weight.dtype, device=weight.device).transpose(0, 1)
         return self._arrays[key]
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A weighted sum of gradients, Σ_ik weights_ik ∇h_k(x_i), over samples of each of G networks.
+
+    Attributes:
+        row: where the sum goes.
+        index: samples ``[G, k]``.
+        weights: of their logits ``[G, k, K]``.
+    """
+
+    row: int
+    index: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class LayerValues:
+    """What ``NetworkBatch.forward`` returned: the inputs of each layer, and last the logits."""
+
+    values: list[Tensor]
+
+    @property
+    def logits(self) -> Tensor:
+        """``[S, n, K]``."""
+        return self.values[-1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +84,8 @@ class NetworkBatch:
     biases: tuple[Tensor, ...]
     scales: tuple[float, ...]
     activation: str
+    _steps: Workspace = field(default_factory=Workspace, repr=False)
+    _segments: Workspace = field(default_factory=Workspace, repr=False)
 
     @classmethod
     def draw(
@@ -99,6 +129,48 @@ class NetworkBatch:
     def n_parameters(self) -> int:
         """Parameters p of one network."""
         return sum(part[0].numel() for part in (*self.weights, *self.biases))
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Parameters of each layer, weights and biases together."""
+        return tuple(weight[0].numel() + (self.biases[layer].shape[1] if self.biases else 0) for layer, weight in enumerate(self.weights))
+
+    @property
+    def groups(self) -> tuple[slice, ...]:
+        """All networks at once."""
+        return (slice(0, self.n_seeds),)
+
+    @property
+    def descends_from_evaluation(self) -> bool:
+        """Yes: a step takes the layers' values as they are."""
+        return True
+
+    def calibrate(self, inputs: Tensor) -> None:
+        """There are no running statistics."""
+
+    def evaluate(self, inputs: Tensor, *, reuse: bool = False) -> LayerValues:
+        """Evaluate all networks on ``[n, d]`` or ``[S, n, d]``; with ``reuse`` the next such call overwrites the result."""
+        return LayerValues(self.forward(inputs, workspace=self._steps if reuse else None))
+
+    def descend(
+        self, inputs: Tensor, labels: Tensor, *, factor: float, offset: Tensor | None = None, evaluation: LayerValues | None = None
+    ) -> None:
+        """Add ``factor`` times the gradient of the summed loss to the parameters, see ``empirical.batches.Batch``."""
+        values = (self.evaluate(inputs, reuse=True) if evaluation is None else evaluation).values
+        logits = values[-1] if offset is None else values[-1] - offset
+        self.step(values, self.signals(values, label_residuals(logits, labels), workspace=self._steps), factor=factor)
+
+    def segment_gradients(self, evaluation: LayerValues, group: slice, jobs: Sequence[Job], out: Sequence[Tensor]) -> None:
+        """Write the weighted sums of gradients, see ``empirical.batches.Batch``: one backward pass per job, for all networks at once."""
+        networks = torch.arange(self.n_seeds, device=out[0].device)[:, None]
+        index, rows = None, []
+        for job in jobs:
+            if job.index is not index:
+                index = job.index
+                rows = [value[index] if value.ndim == 2 else value[networks, index] for value in evaluation.values[:-1]]
+            signals = self.signals(rows, job.weights, workspace=self._segments)
+            for layer, target in enumerate(out):
+                self.write_gradients(target[:, job.row], rows, signals, layer)
 
     def forward(self, x: Tensor, *, workspace: Workspace | None = None) -> list[Tensor]:
         """Evaluate all networks.

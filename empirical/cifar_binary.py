@@ -40,7 +40,8 @@ def read_cifar10(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDAr
         training pixels ``[n, 3072]`` (channel first), training labels ``[n]``, test pixels, test labels.
 
     Raises:
-        ValueError: if a file is missing, cannot be read or unpacked, is not a whole number of records, or holds a label above 9.
+        ValueError: if a file is missing, cannot be read or unpacked, is not a whole number of records, has fewer of them than another
+            (the official files have 10,000 each), or holds a label above 9.
     """
     if path.is_dir():
         content = {name: _bytes_of(path / name) for name in CIFAR10_FILES}
@@ -59,6 +60,11 @@ def read_cifar10(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDAr
             index = int(np.argmax(record[:, 0] > 9))
             raise ValueError(f"{path / name}: got label {record[index, 0]} in record {index}, expected 0 to 9")
         records.append(record)
+    # Official files are all of 10,000 records: a file cut off at the end of a record is shorter than the others.
+    most = max(len(record) for record in records)
+    for name, record in zip(CIFAR10_FILES, records, strict=True):
+        if len(record) != most:
+            raise ValueError(f"{path / name}: got {len(record)} records, expected {most} as in the other files: is it cut off?")
     train, test = np.concatenate(records[:-1]), records[-1]
     return train[:, 1:], train[:, 0], test[:, 1:], test[:, 0]
 

@@ -1,23 +1,45 @@
 """Device, precision and determinism in one place, and the provenance that a record carries.
 
-The policy: float32 means float32 (no TF32, no reduced-precision reductions), deterministic algorithms only, a stated number of threads.
+The policy: float32 means float32 (no TF32, no reduced-precision reductions), deterministic algorithms only, a stated number of threads in
+PyTorch and in BLAS. ``POLICY`` is what a record must have been made under to be judged. The kind of device is not part of it: a CPU and a
+GPU round differently, within the bound that the README of this folder states, and a record says on which it was made. Neither is the dtype:
+it is a field of the specification, so that it has a key of its own.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
+from threadpoolctl import ThreadpoolController
 
 from empirical._validation import check_integer
 
-__all__ = ["policy", "provenance", "resolve_device"]
+__all__ = ["POLICY", "policy", "policy_departures", "provenance", "resolve_device"]
+
+POLICY: Mapping[str, str | int | bool] = MappingProxyType(
+    {
+        "matmul_precision": "highest",
+        "tf32": False,
+        "reduced_precision": False,
+        "deterministic": True,
+        "cudnn_benchmark": False,
+        "threads": 1,
+    }
+)
+"""Facts of a record's provenance that judging insists on: float32 at full precision, deterministic algorithms, sums in one thread."""
+
+_ALWAYS_RECORDED = ("tf32", "deterministic", "threads")
 
 _PACKAGES = ("numpy", "scipy", "torch", "xarray", "h5netcdf", "scikit-learn", "joblib")
 
@@ -62,8 +84,8 @@ def policy(device: str | torch.device = "auto", *, threads: int | None = None) -
 
     Args:
         device: as ``resolve_device``.
-        threads: threads of one operation; None leaves the number as it is. Sums over many numbers may differ in the last digit between
-            numbers of threads, so that a reproducible run states it.
+        threads: threads of one operation, in PyTorch and in the BLAS of NumPy and SciPy; None leaves the numbers as they are. Sums over
+            many numbers may differ in the last digit between numbers of threads, so that a reproducible run states it.
 
     Yields:
         The device to work on.
@@ -89,17 +111,50 @@ def policy(device: str | torch.device = "auto", *, threads: int | None = None) -
         cudnn.allow_tf32,
         cudnn.benchmark,
         cudnn.deterministic,
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.get_deterministic_debug_mode(),
+        torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
     )
+    limits = None
     try:
-        _set("highest", False, False, False, False, True, True, False)
+        # New memory is not filled: whatever takes it writes it before reading.
+        _set("highest", False, False, False, False, True, 2, False)
         if wanted is not None:
+            limits = _thread_pools(len(sys.modules)).limit(limits=wanted)
             torch.set_num_threads(wanted)
         yield resolved
     finally:
         _set(*before)
+        if limits is not None:
+            limits.restore_original_limits()
         torch.set_num_threads(before_threads)
+
+
+def policy_departures(provenance: Mapping[str, object]) -> tuple[str, ...]:
+    """In what a record was made otherwise than ``POLICY`` asks: one short text each; none for a record that may be judged.
+
+    Args:
+        provenance: of the record, as ``provenance()`` made it. Facts that older records lack, and that followed from the others when they
+            were made, are passed over; precision, determinism and threads must be there.
+
+    Raises:
+        ValueError: if it is not a mapping.
+
+    Example:
+        >>> with policy("cpu", threads=1):
+        ...     facts = provenance()
+        >>> policy_departures(facts), policy_departures(facts | {"threads": 4})
+        ((), ('threads 4, expected 1',))
+    """
+    if not isinstance(provenance, Mapping):
+        raise ValueError(f"provenance must be a mapping, got {type(provenance).__name__}")
+    found = []
+    for name, expected in POLICY.items():
+        if name not in provenance:
+            if name in _ALWAYS_RECORDED:
+                found.append(f"{name} not recorded, expected {expected}")
+        elif provenance[name] != expected or isinstance(provenance[name], bool) is not isinstance(expected, bool):
+            found.append(f"{name} {provenance[name]}, expected {expected}")
+    return tuple(found)
 
 
 def provenance(device: str | torch.device = "cpu") -> dict[str, str | int | bool]:
@@ -110,8 +165,8 @@ def provenance(device: str | torch.device = "cpu") -> dict[str, str | int | bool
 
     Returns:
         Versions (``python``, ``numpy``, …), ``system``, ``machine``, ``processor``, ``cores`` that this process may use, ``threads``,
-        ``device`` and ``device_name``, ``matmul_precision``, ``tf32``, ``deterministic``, and ``commit`` with ``modified`` when the package
-        lies in a git clone of its own.
+        ``device`` and ``device_name``, ``matmul_precision``, ``tf32``, ``reduced_precision``, ``deterministic``, ``cudnn_benchmark``, and
+        ``commit`` with ``modified`` when the package lies in a git clone of its own.
 
     Raises:
         ValueError: as ``resolve_device``.
@@ -122,6 +177,7 @@ def provenance(device: str | torch.device = "cpu") -> dict[str, str | int | bool
         ('cpu', True)
     """
     resolved = resolve_device(device)
+    matmul = torch.backends.cuda.matmul
     facts: dict[str, str | int | bool] = {"python": platform.python_version()}
     for package in _PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -136,9 +192,19 @@ def provenance(device: str | torch.device = "cpu") -> dict[str, str | int | bool
         "device_name": torch.cuda.get_device_name(resolved) if resolved.type == "cuda" else _processor(),
         "matmul_precision": torch.get_float32_matmul_precision(),
         "tf32": torch.get_float32_matmul_precision() != "highest" or (resolved.type == "cuda" and torch.backends.cudnn.allow_tf32),
-        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "reduced_precision": bool(matmul.allow_fp16_reduced_precision_reduction or matmul.allow_bf16_reduced_precision_reduction),
+        "deterministic": torch.are_deterministic_algorithms_enabled() and not torch.is_deterministic_algorithms_warn_only_enabled(),
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
     }
     return facts | _commit(Path(__file__).resolve().parent.parent)
+
+
+@functools.lru_cache(maxsize=1)
+def _thread_pools(loaded_modules: int) -> ThreadpoolController:
+    """The thread pools of BLAS and OpenMP in this process; looked for again (20 ms) only after another module was imported."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # advice about two OpenMP libraries side by side: not for the user
+        return ThreadpoolController()
 
 
 def _set(
@@ -148,8 +214,8 @@ def _set(
     cudnn_tf32: bool,
     cudnn_benchmark: bool,
     cudnn_deterministic: bool,
-    deterministic: bool,
-    warn_only: bool,
+    deterministic: int,
+    fill_uninitialized_memory: bool,
 ) -> None:
     """Set torch's global precision and determinism."""
     torch.set_float32_matmul_precision(matmul_precision)
@@ -158,7 +224,9 @@ def _set(
     torch.backends.cudnn.allow_tf32 = cudnn_tf32
     torch.backends.cudnn.benchmark = cudnn_benchmark
     torch.backends.cudnn.deterministic = cudnn_deterministic
-    torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+    # As use_deterministic_algorithms (2: an operation without such an algorithm raises), which would load the compiler: two seconds.
+    torch.set_deterministic_debug_mode(deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = fill_uninitialized_memory  # type: ignore[attr-defined]
 
 
 def _processor() -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from empirical._validation import as_real_array, check_integer
+from empirical._validation import as_real_array, check_integer, check_text
 
 __all__ = ["Estimate", "exact"]
 
@@ -47,6 +47,7 @@ class Estimate:
 
     def __post_init__(self) -> None:
         """Convert to float or read-only float64 arrays and check."""
+        check_text(self.unit, "unit")
         value, lower, upper = (np.array(part, dtype=np.float64) for part in (self.value, self.lower, self.upper))
         if not value.shape == lower.shape == upper.shape:
             raise ValueError(

@@ -7,6 +7,7 @@ What the papers leave unstated is chosen here and stated:
   7/9, where λ_max(K) is about n, uses η = 2. A test measures λ_max of the empirical kernels and checks the bound.
 * *Initialisation.* Full-batch runs start from output 0 (``centred``), the hypothesis f(w_0; ·) = ½ of Eq. (8) [A]; the
   ``-initial-random`` and ``-initial-pytorch`` experiments measure what happens without it. Runs with mini-batches use PyTorch's default.
+* *Mini-batches, pictures.* See ``empirical.network_experiments``.
 * *Inputs.* Unit vectors; pixels in [0, 1] for PyTorch's parametrisation.
 * *Seeds.* By rule, from the name of the experiment.
 """
@@ -20,7 +21,10 @@ from typing import TypeVar
 import numpy as np
 
 from empirical._validation import check_choice
+from empirical.linearized_experiments import LINEARIZED_EXPERIMENTS
+from empirical.linearized_runs import LinearizedRun
 from empirical.measurements import Experiment, GradientSample, TangentKernelSample
+from empirical.network_experiments import NETWORK_EXPERIMENTS
 from empirical.specifications import DataSpec, NetworkSpec, TrainingSpec, log_spaced_steps, seeds_by_rule
 
 __all__ = [
@@ -29,6 +33,7 @@ __all__ = [
     "DataSpec",
     "Experiment",
     "GradientSample",
+    "LinearizedRun",
     "NetworkSpec",
     "TangentKernelSample",
     "TrainingSpec",
@@ -41,12 +46,12 @@ TIERS = ("quick", "standard", "full")
 """Scales of the experiments."""
 
 _Value = TypeVar("_Value")
-_Specification = Experiment | GradientSample | TangentKernelSample
+_Specification = Experiment | GradientSample | LinearizedRun | TangentKernelSample
 _LAW_ANGLES = (0.0, 0.15, 0.6, 1.2, 2.2, 2.9, float(np.pi))
 _SMALL_ANGLES = (0.003, 0.01, 0.03)
 
 
-def experiment(name: str, *, tier: str = "quick") -> Experiment | GradientSample | TangentKernelSample:
+def experiment(name: str, *, tier: str = "quick") -> Experiment | GradientSample | LinearizedRun | TangentKernelSample:
     """Return the specification of a named experiment.
 
     Args:
@@ -78,7 +83,7 @@ def _digits(classes: tuple[int, int], normalize: str = "unit") -> DataSpec:
 
 
 def _mnist(tier: str, normalize: str = "unit") -> DataSpec:
-    n_train, n_test = _pick(tier, 1000, 2000, None), _pick(tier, 1000, None, None)
+    n_train, n_test = _pick(tier, 1000, 1500, None), _pick(tier, 1000, None, None)
     return DataSpec(name="mnist", classes=(7, 9), n_train=n_train, n_test=n_test, normalize=normalize)
 
 
@@ -88,7 +93,7 @@ def _descent(name: str, tier: str, data: DataSpec, noise_level: float, *, learni
         name=name,
         data=data,
         noise_level=noise_level,
-        network=NetworkSpec(width=_pick(tier, width, 1024, 4096), depth=1, centred=True),
+        network=NetworkSpec(width=_pick(tier, width, 2 * width, 4096), depth=1, centred=True),
         training=TrainingSpec(learning_rate=learning_rate, steps=steps * _pick(tier, 1, 2, 8), n_records=_pick(tier, 30, 40, 60)),
         seeds=seeds_by_rule(name, _pick(tier, 32, 32, 64)),
     )
@@ -161,6 +166,18 @@ def _directions(name: str, tier: str, data: DataSpec, *, depth: int = 1, kernel:
     )
 
 
+def _pairs(name: str, tier: str, data: DataSpec) -> GradientSample:
+    """Tangent kernels of wide networks on all pairs of samples: row G9."""
+    return GradientSample(
+        name=name,
+        data=data,
+        noise_level=0.0,
+        network=NetworkSpec(width=_pick(tier, 1024, 2048, 8192), depth=1),
+        seeds=seeds_by_rule(name, _pick(tier, 40, 80, 96)),
+        kernel=True,
+    )
+
+
 def _build() -> dict[str, tuple[str, Callable[[str], _Specification]]]:
     """Name → description and builder (tier → specification)."""
     table: dict[str, tuple[str, Callable[[str], _Specification]]] = {}
@@ -208,9 +225,9 @@ def _build() -> dict[str, tuple[str, Callable[[str], _Specification]]]:
         f"Fig. 5, 6: MNIST 7 and 9, {stochastic}",
         _stochastic,
         lambda tier: DataSpec(
-            name="mnist", classes=(7, 9), n_train=_pick(tier, 1000, 4000, None), n_test=_pick(tier, 500, None, None), normalize="pixel"
+            name="mnist", classes=(7, 9), n_train=_pick(tier, 1000, 2000, None), n_test=_pick(tier, 500, None, None), normalize="pixel"
         ),
-        lambda tier: _pick(tier, 400, 960, 2880),  # 100 epochs of 1000 samples, 60 of 4000, 60 of all 12,214
+        lambda tier: _pick(tier, 400, 640, 2880),  # 100 epochs of 1000 samples, 80 of 2000, 60 of all 12,214
         learning_rate=0.15,
         batch_size=256,
     )
@@ -254,6 +271,12 @@ def _build() -> dict[str, tuple[str, Callable[[str], _Specification]]]:
     ):
         add(f"figure-4-{source}", f"Fig. 4: directions of sample-wise gradients, {source}, δ = 0.3", _directions, zero_one)
 
+    for source in ("digits", "mnist"):
+        for classes in ((0, 1), (7, 9)):
+            label = f"{source}-{classes[0]}-{classes[1]}"
+            pairs_of = DataSpec(name=source, classes=classes, n_train=100, n_test=0)
+            add(f"pairs-{label}", f"tangent kernels of all pairs, {label}, one hidden layer of 1024", _pairs, pairs_of)
+
     widths = {("linear", 1): (64, 256, 1024), ("relu", 1): (64, 256, 1024), ("relu", 2): (64, 128, 256), ("relu", 3): (64, 128, 256)}
     for (activation, depth), some in widths.items():
         for width in some:
@@ -262,6 +285,8 @@ def _build() -> dict[str, tuple[str, Callable[[str], _Specification]]]:
     for activation in ("linear", "relu"):
         text = f"tangent kernels at small angles, {activation}, one hidden layer of 1024"
         add(f"kernels-{activation}-small-angles", text, _law, activation, 1, 1024, angles=_SMALL_ANGLES)
+    table.update(LINEARIZED_EXPERIMENTS)
+    table.update(NETWORK_EXPERIMENTS)
     return table
 
 

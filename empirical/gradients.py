@@ -32,7 +32,7 @@ __all__ = ["GradientGeometry", "gradient_geometry"]
 # Activations and signals are kept between the two passes up to this many numbers (256 MiB in float32), else recomputed.
 _KEPT_ELEMENTS = 2**26
 _CHUNK_SIZE = 512  # samples per chunk at most, where chunk_size is not given …
-_CHUNK_ELEMENTS = 2**23  # … and activations and signals of a chunk, unless all layers are linear
+_CHUNK_ELEMENTS = 2**24  # … and activations and signals of a chunk, unless all layers are linear
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

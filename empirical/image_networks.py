@@ -15,7 +15,10 @@ from torch import Tensor, nn
 
 from empirical._validation import check_choice, check_integer, check_positive
 
-__all__ = ["ConvolutionalNetwork", "ResNet9"]
+__all__ = ["CNN_CHANNELS", "ConvolutionalNetwork", "ResNet9"]
+
+CNN_CHANNELS = (32, 64)
+"""Channels of the CNN of Appendix B [A]."""
 
 _POOLED = 8  # ResNet-9 halves height and width three times before its last pooling
 _BLOCK_CHANNELS = {"usual": (64, 128, 256, 512), "footnote": (64, 128, 256, 256)}
@@ -53,7 +56,7 @@ class ConvolutionalNetwork(nn.Module):
         image_shape: Sequence[int],
         n_outputs: int = 10,
         *,
-        channels: tuple[int, int] = (32, 64),
+        channels: tuple[int, int] = CNN_CHANNELS,
         hidden: int = 64,
         seed: int = 0,
         generator: torch.Generator | None = None,
@@ -113,7 +116,7 @@ class ResNet9(nn.Module):
         n_outputs: number of logits; with one, the output has shape ``[n]``.
         channels: factor on all numbers of channels; 0.25 for a quarter. Each product must be a whole number.
         variant: ``"usual"`` or ``"footnote"``.
-        normalization: ``"batch"`` or ``"group"`` (groups of at least two channels, 32 groups at most).
+        normalization: ``"batch"`` or ``"group"`` (groups of sixteen channels, one group where there are fewer).
         activation: ``"relu"`` or ``"mish"``.
         seed: of the initialisation; ``reset`` draws another one.
         generator: draws the initialisation instead of ``seed``.
@@ -246,10 +249,13 @@ def _pictures(x: Tensor, shape: tuple[int, int, int]) -> Tensor:
 
 
 def _normalization(name: str, channels: int) -> nn.Module:
-    """Batch normalisation, or group normalisation with the most groups that divide the channels, of two channels at least, 32 at most."""
+    """Batch normalisation, or group normalisation with the most groups of sixteen channels at least, one group where there are fewer.
+
+    On a map of one place a group of two channels would keep nothing but which of them is larger.
+    """
     if name == "batch":
         return nn.BatchNorm2d(channels)
-    groups = max(g for g in range(1, 33) if channels % g == 0 and (g == 1 or channels // g >= 2))
+    groups = max(g for g in range(1, max(1, channels // 16) + 1) if channels % g == 0)
     return nn.GroupNorm(groups, channels)
 
 

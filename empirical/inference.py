@@ -1,7 +1,7 @@
 """Estimates with confidence sets over seeds: everything by which a measurement may be judged, under one name.
 
 * Fixed number of seeds (this file): Student and known-σ means, variances, proportions, exact tests of a law.
-* Any number of seeds, looked at as often as one likes: ``empirical.sequences``.
+* Any number of seeds, looked at as often as one likes: ``empirical.sequences``, and their e-values: ``empirical.e_values``.
 * Trajectories, all times at once: ``empirical.bands``.
 * Rates and limits in the width: ``empirical.rates``.
 
@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from empirical._validation import as_real_array, check_fraction, check_integer, check_real
 from empirical.bands import SignFlipTest, sign_flip_test, simultaneous_band
+from empirical.e_values import betting_e_value, normal_mixture_e_value, t_mixture_e_value
 from empirical.estimates import Estimate, as_samples, exact
 from empirical.rates import RateInWidth, rate_in_width
 from empirical.sequences import (
@@ -34,6 +35,7 @@ __all__ = [
     "RateInWidth",
     "SignFlipTest",
     "TestResult",
+    "betting_e_value",
     "betting_sequence",
     "binomial_test",
     "empirical_bernstein_sequence",
@@ -42,12 +44,14 @@ __all__ = [
     "known_sigma_mean",
     "ks_test",
     "mean_interval",
+    "normal_mixture_e_value",
     "normal_mixture_radius",
     "normal_mixture_sequence",
     "proportion",
     "rate_in_width",
     "sign_flip_test",
     "simultaneous_band",
+    "t_mixture_e_value",
     "t_mixture_sequence",
     "variance_interval",
 ]
@@ -177,6 +181,10 @@ def variance_interval(samples: ArrayLike, *, error_rate: float, excess_kurtosis:
         method = "log-variance interval with estimated kurtosis (Bonett), asymptotic, number of seeds fixed in advance"
     else:
         kurtosis = 3 + as_real_array(excess_kurtosis, "excess_kurtosis").astype(np.float64)
+        if kurtosis.shape not in ((), variance.shape):
+            raise ValueError(f"excess_kurtosis must be one number or have shape {list(variance.shape)}, got {list(kurtosis.shape)}")
+        if not (kurtosis <= 1e6).all():
+            raise ValueError(f"excess_kurtosis must be at most 1e6, got {float(np.max(kurtosis)) - 3:g}")
         if not (kurtosis >= 1).all():
             raise ValueError(f"excess_kurtosis must be at least -2, got {float(np.min(kurtosis)) - 3:g}")
         method = "log-variance interval with known kurtosis, asymptotic, number of seeds fixed in advance"
@@ -213,7 +221,7 @@ def proportion(successes: int, trials: int, *, error_rate: float) -> Estimate:
     from scipy.special import betaincinv
 
     error_rate = check_fraction(error_rate, "error_rate")
-    trials = check_integer(trials, "trials", minimum=1)
+    trials = check_integer(trials, "trials", minimum=1, maximum=10**9)
     successes = _count(successes, "successes", trials)
     lower = float(betaincinv(successes, trials - successes + 1, error_rate / 2)) if successes else 0.0
     upper = float(betaincinv(successes + 1, trials - successes, 1 - error_rate / 2)) if successes < trials else 1.0
@@ -244,7 +252,7 @@ def binomial_test(successes: int, trials: int, *, probability: float) -> TestRes
     """
     from scipy.stats import binomtest
 
-    trials = check_integer(trials, "trials", minimum=1)
+    trials = check_integer(trials, "trials", minimum=1, maximum=10**9)
     successes = _count(successes, "successes", trials)
     expected = check_real(probability, "probability")
     if not 0 <= expected <= 1:
@@ -275,7 +283,7 @@ def hypergeometric_test(observed: int, *, population: int, marked: int, drawn: i
     """
     from scipy.stats import hypergeom
 
-    population = check_integer(population, "population", minimum=1)
+    population = check_integer(population, "population", minimum=1, maximum=10**9)
     marked, drawn = _count(marked, "marked", population), _count(drawn, "drawn", population)
     observed = _count(observed, "observed", min(marked, drawn))
     least = max(0, drawn + marked - population)

@@ -1,6 +1,6 @@
 """The gradients of one layer, sample by sample and summed over segments, without ever holding n × p numbers.
 
-For a layer with activations a_i and signals δ_i (``empirical.layer_signals``), three kinds:
+For a layer with activations a_i and signals δ_i (``empirical.layer_signals``), four kinds:
 
 * **linear**: G_i = s·δ_i a_iᵀ. Norm ‖G_i‖² = s²‖a_i‖²‖δ_i‖², inner product ⟨G_i, G⟩ = s·δ_iᵀ G a_i: nothing is formed.
 * **convolution**: G_i = Δ_i U_iᵀ, with the unfolded activations U_i ``[K, T]`` (K = channels per group × kernel, T = output positions)
@@ -8,7 +8,8 @@ For a layer with activations a_i and signals δ_i (``empirical.layer_signals``),
   (C + 1)·O·K for its norm and C inner products. Or *not formed*: ‖G_i‖² = ⟨U_iᵀU_i, Δ_iᵀΔ_i⟩ costs T²·(K + O), and the forward-mode
   derivative along each of C segment gradients is a convolution of O·K·T. The cheaper one by this count is taken: forming wins unless the
   maps are small.
-* **other** (normalisations in evaluation mode, embeddings, …): G_i by ``torch.func.vmap`` of the layer's vector-Jacobian product, a few
+* **normalisation** (batch normalisation in evaluation mode, group normalisation) z = γ·x̂ + β: G_i = (Σ_t δ_it x̂_it, Σ_t δ_it), formed.
+* **other** (layer normalisation, embeddings, …): G_i by ``torch.func.vmap`` of the layer's vector-Jacobian product, a few
   samples at a time.
 
 "A few samples": as many as keep the arrays of a step below a fixed number of elements, one at least.
@@ -16,6 +17,7 @@ For a layer with activations a_i and signals δ_i (``empirical.layer_signals``),
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,11 +29,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
 
+from empirical.convolutions import convolution_gradients, unfold, unfolded_size
 from empirical.layer_signals import Layer
 
-__all__ = ["LayerSums", "forms_gradients", "layer_sums", "sample_gradients", "samples_at_a_time"]
+__all__ = ["LayerSums", "forms_gradients", "layer_sums", "sample_gradients", "samples_at_a_time", "segment_sums"]
 
 _GRAM_BLOCK = 2**16  # parameters turned to float64 at a time
+_SMALL_LAYER, _SMALL_MAP = 2**16, 150  # parameters and places of a layer up to which segment_sums forms the samples' gradients
 _FORMED_ELEMENTS = 2**21  # numbers of the arrays of one step, 8 MiB in float32
 
 
@@ -46,6 +50,9 @@ class LayerSums(Protocol):
 
     def add_signals(self, row: int, activation: Tensor, signal: Tensor) -> None:
         """Add the gradients of samples of which only the sum is needed."""
+
+    def rows(self) -> list[Tensor]:
+        """The segments' gradients, for each trained parameter ``[k, numbers]``."""
 
     def gram(self) -> NDArray[np.float64]:
         """Inner products of the segments ``[k, k]``, summed in float64."""
@@ -68,7 +75,9 @@ def sample_gradients(layer: Layer, activation: Tensor, signal: Tensor) -> tuple[
         ValueError: if the layer's vector-Jacobian product cannot be taken sample by sample.
     """
     if layer.kind == "convolution":
-        return _convolution_gradients(layer, activation, signal)
+        return convolution_gradients(layer, activation, signal)
+    if layer.kind == "normalization":
+        return _normalization_gradients(layer, activation, signal)
     parameters, function = layer.parameters, _function_of(layer)
 
     def pull_back(sample: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
@@ -85,11 +94,74 @@ def sample_gradients(layer: Layer, activation: Tensor, signal: Tensor) -> tuple[
     return tuple(gradient.reshape(len(signal), -1) for gradient in gradients)
 
 
+def segment_sums(layer: Layer, activation: Tensor, signal: Tensor, segment: Tensor, count: int) -> tuple[Tensor, ...]:
+    """Σ_i G_i over the samples of each of ``count`` segments, for each trained parameter ``[count, numbers]``.
+
+    Where a sample's gradient and its maps are small it is formed, and one product with the members of the segments sums it; else segment by
+    segment, by one backward pass through the layer each.
+
+    Args:
+        layer: the layer.
+        activation: of n samples.
+        signal: of n samples.
+        segment: number of the segment of each sample ``[n]``, not decreasing.
+        count: number of segments.
+    """
+    sizes = [value.numel() for value in layer.parameters.values()]
+    sums = tuple(signal.new_zeros(count, size) for size in sizes)
+    small = layer.kind == "convolution" and sum(sizes) <= _SMALL_LAYER and signal[0, 0].numel() <= _SMALL_MAP
+    if small or layer.kind == "normalization":
+        step = samples_at_a_time(layer, activation, signal)
+        for start in range(0, len(signal), step):
+            rows = slice(start, start + step)
+            members = (segment[rows] == torch.arange(count, device=segment.device)[:, None]).to(signal.dtype)
+            for total, gradients in zip(sums, sample_gradients(layer, activation[rows], signal[rows]), strict=True):
+                total.addmm_(members, gradients)
+        return sums
+    ends = torch.searchsorted(segment, torch.arange(count + 1, device=segment.device)).tolist()
+    for row, (first, last) in enumerate(itertools.pairwise(ends)):
+        if first < last:
+            for total, gradient in zip(sums, _summed_gradient(layer, activation[first:last], signal[first:last]), strict=True):
+                total[row] = gradient.flatten()
+    return sums
+
+
+def _summed_gradient(layer: Layer, activation: Tensor, signal: Tensor) -> tuple[Tensor, ...]:
+    """Σ_i G_i for each trained parameter, by one backward pass through the layer, ``activation`` and ``signal`` of all samples."""
+    if layer.kind == "linear":
+        by_name: dict[str, Callable[[], Tensor]] = {
+            "weight": lambda: signal.T @ activation if layer.scale == 1.0 else (signal.T @ activation).mul_(layer.scale),
+            "bias": lambda: signal.sum(0),
+        }
+        return tuple(by_name[name]() for name in layer.trained)
+    if layer.kind == "convolution":
+        convolution = cast(nn.Conv2d, layer.module)
+        by_name = {
+            "weight": lambda: conv2d_weight(  # type: ignore[no-untyped-call]
+                activation,
+                list(convolution.weight.shape),
+                signal,
+                convolution.stride,
+                cast(tuple[int, int], convolution.padding),
+                convolution.dilation,
+                convolution.groups,
+            ),
+            "bias": lambda: signal.sum((0, 2, 3)),
+        }
+        return tuple(by_name[name]() for name in layer.trained)
+    if layer.kind == "normalization":
+        return tuple(part.sum(0) for part in _normalization_gradients(layer, activation, signal))
+    values = {name: value.requires_grad_() for name, value in layer.parameters.items()}
+    with torch.enable_grad():
+        output = _function_of(layer)(values, _plain(activation))
+    return torch.autograd.grad(output, list(values.values()), grad_outputs=_plain(signal))
+
+
 def samples_at_a_time(layer: Layer, activation: Tensor, signal: Tensor) -> int:
     """How many samples' gradients may be formed together."""
     numbers = sum(value.numel() for value in layer.parameters.values())
     if layer.kind == "convolution":
-        numbers += _unfolded_size(layer, signal)
+        numbers += unfolded_size(layer, signal)
     else:
         numbers += 4 * (activation[0].numel() + signal[0].numel())
     return max(1, _FORMED_ELEMENTS // numbers)
@@ -143,9 +215,13 @@ class _LinearSums:
         if self.bias is not None:
             self.bias[row] += signal.sum(0)
 
+    def rows(self) -> list[Tensor]:
+        """Weight and bias, as far as they are trained."""
+        return [part.flatten(1) for part in (self.weight, self.bias) if part is not None]
+
     def gram(self) -> NDArray[np.float64]:
         """Inner products of the segments."""
-        return _gram([part.flatten(1) for part in (self.weight, self.bias) if part is not None])
+        return _gram(self.rows())
 
     def measure(self, count: int, factors: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """‖δ_i‖²(s²‖a_i‖² [weight] + 1 [bias]), and inner products."""
@@ -214,9 +290,13 @@ class _Sums:
         for part, gradient in zip(self.parts, _summed_gradient(self.layer, activation, signal), strict=True):
             part[row] += gradient.flatten()
 
+    def rows(self) -> list[Tensor]:
+        """All trained parameters."""
+        return list(self.parts)
+
     def gram(self) -> NDArray[np.float64]:
         """Inner products of the segments."""
-        return _gram(list(self.parts))
+        return _gram(self.rows())
 
     def measure(self, count: int, factors: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Squared norms and inner products, a few samples at a time unless the gradients are there."""
@@ -251,7 +331,7 @@ class _Sums:
                 squared += torch.linalg.vector_norm(total, dim=1).square()
                 inner.addmm_(total, part[:count].T)
                 continue
-            unfolded, signals = _unfold(self.layer, activation, signal)
+            unfolded, signals = unfold(self.layer, activation, signal)
             squared += ((unfolded.mT @ unfolded) * (signals.mT @ signals)).sum((1, 2, 3))
             convolution = cast(nn.Conv2d, self.layer.module)
             for c in range(count):
@@ -269,29 +349,6 @@ def _gram(parts: list[Tensor]) -> NDArray[np.float64]:
     return np.asarray(sum((block @ block.T).cpu().numpy() for block in blocks))
 
 
-def _summed_gradient(layer: Layer, activation: Tensor, signal: Tensor) -> tuple[Tensor, ...]:
-    """Σ_i G_i for each trained parameter."""
-    if layer.kind == "convolution":
-        convolution = cast(nn.Conv2d, layer.module)
-        by_name: dict[str, Callable[[], Tensor]] = {
-            "weight": lambda: conv2d_weight(  # type: ignore[no-untyped-call]
-                activation,
-                list(convolution.weight.shape),
-                signal,
-                convolution.stride,
-                cast(tuple[int, int], convolution.padding),
-                convolution.dilation,
-                convolution.groups,
-            ),
-            "bias": lambda: signal.sum((0, 2, 3)),
-        }
-        return tuple(by_name[name]() for name in layer.trained)
-    values = {name: value.requires_grad_() for name, value in layer.parameters.items()}
-    with torch.enable_grad():
-        output = _function_of(layer)(values, _plain(activation))
-    return torch.autograd.grad(output, list(values.values()), grad_outputs=_plain(signal))
-
-
 def _plain(array: Tensor) -> Tensor:
     """A copy with channels first: some layers' derivatives cannot be taken, or fail, on maps with channels last."""
     return array.clone(memory_format=torch.contiguous_format)
@@ -302,56 +359,17 @@ def _function_of(layer: Layer) -> Callable[[dict[str, Tensor], Tensor], Tensor]:
     return lambda values, activation: cast(Tensor, torch.func.functional_call(layer.module, values, (activation,)))
 
 
-def _convolution_gradients(layer: Layer, activation: Tensor, signal: Tensor) -> tuple[Tensor, ...]:
-    """Δ_i U_iᵀ and Σ_t Δ_it."""
+def _normalization_gradients(layer: Layer, activation: Tensor, signal: Tensor) -> tuple[Tensor, ...]:
+    """Σ_t δ_it x̂_it and Σ_t δ_it, with x̂ from the layer itself for γ = 1, β = 0."""
+    axes = tuple(range(2, signal.ndim))
     parts = []
     for name in layer.trained:
         if name == "weight":
-            unfolded, signals = _unfold(layer, activation, signal)
-            parts.append(torch.bmm(signals.flatten(0, 1), unfolded.flatten(0, 1).mT).view(len(signal), -1))
+            weight, bias = (cast(Tensor | None, getattr(layer.module, key)) for key in ("weight", "bias"))
+            assert weight is not None
+            unit = {"weight": torch.ones_like(weight)} | ({} if bias is None else {"bias": torch.zeros_like(bias)})
+            normalized: Tensor = torch.func.functional_call(layer.module, unit, (_plain(activation),))
+            parts.append((signal * normalized).sum(axes) if axes else signal * normalized)
         else:
-            parts.append(signal.sum((2, 3)))
+            parts.append(signal.sum(axes) if axes else signal)
     return tuple(parts)
-
-
-def _unfold(layer: Layer, activation: Tensor, signal: Tensor) -> tuple[Tensor, Tensor]:
-    """U ``[n, groups, K, T]`` and Δ ``[n, groups, channels out per group, T]``."""
-    convolution = cast(nn.Conv2d, layer.module)
-    n, groups = len(signal), convolution.groups
-    if convolution.stride == (1, 1) and convolution.dilation == (1, 1) and convolution.weight[0].numel() * groups > signal.shape[1]:
-        return _unfold_by_runs(convolution, activation, signal)
-    unfolded = nn.functional.unfold(
-        activation,
-        cast(tuple[int, int], convolution.kernel_size),
-        cast(tuple[int, int], convolution.dilation),
-        cast(tuple[int, int], convolution.padding),
-        cast(tuple[int, int], convolution.stride),
-    )
-    return unfolded.view(n, groups, -1, unfolded.shape[2]), signal.reshape(n, groups, -1, unfolded.shape[2])
-
-
-def _unfold_by_runs(convolution: nn.Conv2d, activation: Tensor, signal: Tensor) -> tuple[Tensor, Tensor]:
-    """Stride 1: for each place in the kernel one contiguous run through the picture; signals are 0 where a run passes a row's end.
-
-    Positions are then height × (padded width) less the last row's end, a few more than the outputs, and the copies are long runs:
-    faster than PyTorch's ``unfold`` where the unfolded activations are more numbers than the signals, which are copied too.
-    """
-    n, groups = len(signal), convolution.groups
-    vertical, horizontal = cast(tuple[int, int], convolution.padding)
-    padded = nn.functional.pad(activation, (horizontal, horizontal, vertical, vertical)) if horizontal or vertical else activation
-    padded = padded.contiguous()
-    _, channels, _, width = padded.shape
-    rows, columns = convolution.kernel_size
-    positions = signal.shape[2] * width - columns + 1
-    strides = (padded.stride(0), padded.stride(1), width, 1, 1)
-    unfolded = padded.as_strided((n, channels, rows, columns, positions), strides).reshape(n, groups, -1, positions)
-    signals = nn.functional.pad(signal, (0, columns - 1))
-    if groups == 1:  # a view in either memory format
-        return unfolded, signals.permute(0, 2, 3, 1).flatten(1, 2)[:, :positions].mT.unsqueeze(1)
-    return unfolded, signals.flatten(2)[..., :positions].reshape(n, groups, -1, positions)
-
-
-def _unfolded_size(layer: Layer, signal: Tensor) -> int:
-    """Numbers of the unfolded activations of one sample."""
-    convolution = cast(nn.Conv2d, layer.module)
-    return convolution.groups * convolution.weight[0].numel() * signal[0, 0].numel()

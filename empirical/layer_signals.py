@@ -31,7 +31,8 @@ class Layer:
     Attributes:
         module: the layer.
         label: its name and type, for messages.
-        kind: ``"linear"``, ``"convolution"`` (two-dimensional, padded with zeros or not at all) or ``"other"``.
+        kind: ``"linear"``, ``"convolution"`` (two-dimensional, padded with zeros or not at all), ``"normalization"`` (of batches, in
+            evaluation mode, or of groups) or ``"other"``.
         trained: names of its own trainable parameters.
     """
 
@@ -124,6 +125,8 @@ def _kind(module: nn.Module, trained: tuple[str, ...]) -> str:
         return "linear"
     if type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str):
         return "convolution"
+    if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm):
+        return "normalization"
     return "other"
 
 

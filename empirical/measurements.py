@@ -8,17 +8,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
+from torch import nn
 
+from empirical.datasets import Dataset
 from empirical.devices import policy
 from empirical.gradients import gradient_geometry
-from empirical.networks import FullyConnected
+from empirical.image_networks import ResNet9
 from empirical.noise import corrupt_labels_batch
 from empirical.segment_gram import segment_names
 from empirical.specifications import MEASUREMENT_VERSION, DataSpec, NetworkSpec, TrainingSpec, check_common, check_seeds, key_of
@@ -68,19 +70,11 @@ class Experiment:
     @property
     def regime(self) -> str:
         """Short text for people."""
-        return f"finite network · {self.data.label} · δ = {self.noise_level:g}"
+        return f"{_kind(self.network)} · {self.data.label} · δ = {self.noise_level:g}"
 
     def canonical(self) -> dict[str, Any]:
         """JSON-able form of all that determines the measurement, but for the data themselves."""
-        return {
-            "kind": "experiment",
-            "data": self.data.canonical(),
-            "noise_level": self.noise_level,
-            "network": self.network.canonical(),
-            "training": self.training.canonical(),
-            "seeds": list(self.seeds),
-            "dtype": self.dtype,
-        }
+        return _canonical("experiment", self)
 
     def key(self) -> str:
         """SHA-256 of canonical form, data and version of the instruments."""
@@ -99,6 +93,12 @@ class GradientSample:
     ``observed`` ``[seed, sample]``, ``gram`` ``[seed, 3C, 3C]``, ``alpha``, ``rho`` ``[seed, C]``, ``truth`` ``[sample]``, and with
     ``kernel`` the tangent kernel ``[seed, sample, sample_]`` (the θ_h of all pairs).
 
+    With ``single_logit``, of the single-logit gradients r_ic ∇h_c(x_i) at every logit c: ``sample_cosines`` ``[seed, sample, class_]``,
+    with the clean segment gradient of class c at logit c; ``sample_norm``, ``residual`` ``[seed, sample, logit]``; ``gram``
+    ``[seed, logit, 3C, 3C]``, the segments of all classes at logit c; ``alpha``, ``rho`` ``[seed, C]`` of class c at its own logit.
+
+    A network is measured in evaluation mode, its batch normalisation calibrated on the samples.
+
     Attributes:
         name: in the registry and in reports; not part of the key.
         data: the samples (the test set is not used).
@@ -106,9 +106,10 @@ class GradientSample:
         network: architecture.
         seeds: one network and label draw each.
         kernel: also measure the tangent kernel.
+        single_logit: measure single-logit gradients, for three classes or more (C calls of the instrument for C logits).
         dtype: ``"float32"`` or ``"float64"``.
 
-    Source: Fig. 3, 4 [A].
+    Source: Fig. 3, 4, 10 [A].
     """
 
     name: str
@@ -117,6 +118,7 @@ class GradientSample:
     network: NetworkSpec
     seeds: tuple[int, ...]
     kernel: bool = False
+    single_logit: bool = False
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
@@ -126,19 +128,11 @@ class GradientSample:
     @property
     def regime(self) -> str:
         """Short text for people."""
-        return f"finite network at initialisation · {self.data.label} · δ = {self.noise_level:g}"
+        return f"{_kind(self.network)} at initialisation · {self.data.label} · δ = {self.noise_level:g}"
 
     def canonical(self) -> dict[str, Any]:
         """JSON-able form of all that determines the measurement, but for the data themselves."""
-        return {
-            "kind": "gradient sample",
-            "data": self.data.canonical(),
-            "noise_level": self.noise_level,
-            "network": self.network.canonical(),
-            "seeds": list(self.seeds),
-            "kernel": self.kernel,
-            "dtype": self.dtype,
-        }
+        return _canonical("gradient sample", self)
 
     def key(self) -> str:
         """SHA-256 of canonical form, data and version of the instruments."""
@@ -151,37 +145,23 @@ class GradientSample:
         observed = corrupt_labels_batch(data.train_truth, self.noise_level, n_classes=classes, seeds=self.seeds)
         measured: dict[str, list[NDArray[np.floating]]] = {}
         with policy(device) as place:
+            inputs = torch.tensor(data.train_inputs, dtype=getattr(torch, self.dtype), device=place)
             for seed, labels in zip(self.seeds, observed, strict=True):
-                model = FullyConnected(
-                    data.train_inputs.shape[1],
-                    self.network.width,
-                    self.network.depth,
-                    n_outputs=1 if classes == 2 else classes,
-                    activation=self.network.activation,
-                    convention=self.network.convention,
-                    centred=self.network.centred,
-                    seed=seed,
-                    dtype=getattr(torch, self.dtype),
-                ).to(place)
-                geometry = gradient_geometry(model, data.train_inputs, labels, truth=data.train_truth, n_classes=classes)
-                parts: dict[str, NDArray[np.floating]] = {
-                    "gram": geometry.gram,
-                    "alpha": geometry.alpha,
-                    "rho": geometry.rho,
-                    "sample_cosines": geometry.sample_cosines,
-                    "sample_norm": geometry.sample_norm,
-                    "residual": geometry.residual,
-                }
+                model = self.network.build(data, seed=seed, dtype=inputs.dtype).to(place).eval()
+                if isinstance(model, ResNet9):
+                    model.calibrate(inputs)
+                parts = self._measure_network(model, data, labels)
                 if self.kernel:
                     parts["kernel"] = empirical_ntk(model, data.train_inputs)
                 for name, part in parts.items():
                     measured.setdefault(name, []).append(part)
+        single = self.single_logit
         axes = {
-            "gram": ("seed", "segment", "segment_"),
+            "gram": ("seed", *(["logit"] if single else []), "segment", "segment_"),
             "alpha": ("seed", "class_"),
             "rho": ("seed", "class_"),
             "sample_cosines": ("seed", "sample", "class_"),
-            "sample_norm": ("seed", "sample"),
+            "sample_norm": ("seed", "sample", "logit") if single else ("seed", "sample"),
             "residual": ("seed", "sample") if classes == 2 else ("seed", "sample", "logit"),
             "kernel": ("seed", "sample", "sample_"),
         }
@@ -198,6 +178,24 @@ class GradientSample:
             },
             attrs={**_attributes(self), "data_sha256": data.sha256},
         )
+
+    def _measure_network(self, model: nn.Module, data: Dataset, labels: NDArray[np.int64]) -> dict[str, NDArray[np.floating]]:
+        classes, inputs, truth = data.n_classes, data.train_inputs, data.train_truth
+        if not self.single_logit:
+            geometry = gradient_geometry(model, inputs, labels, truth=truth, n_classes=classes)
+            names = ("gram", "alpha", "rho", "sample_cosines", "sample_norm", "residual")
+            return {name: getattr(geometry, name) for name in names}
+        if classes == 2:
+            raise ValueError("single_logit must be False for two classes, which have one logit, got True")
+        each = [gradient_geometry(model, inputs, labels, truth=truth, n_classes=classes, logit=c) for c in range(classes)]
+        return {
+            "gram": np.stack([geometry.gram for geometry in each]),
+            "alpha": np.array([geometry.alpha[c] for c, geometry in enumerate(each)]),
+            "rho": np.array([geometry.rho[c] for c, geometry in enumerate(each)]),
+            "sample_cosines": np.stack([geometry.sample_cosines[:, c] for c, geometry in enumerate(each)], axis=1),
+            "sample_norm": np.stack([geometry.sample_norm for geometry in each], axis=1),
+            "residual": np.stack([geometry.residual for geometry in each], axis=1),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,13 +235,7 @@ class TangentKernelSample:
 
     def canonical(self) -> dict[str, Any]:
         """JSON-able form of all that determines the measurement."""
-        return {
-            "kind": "tangent kernel sample",
-            "network": self.network.canonical(),
-            "angles": list(self.angles),
-            "seeds": list(self.seeds),
-            "dtype": self.dtype,
-        }
+        return _canonical("tangent kernel sample", self)
 
     def key(self) -> str:
         """SHA-256 of canonical form and version of the instruments."""
@@ -275,6 +267,28 @@ class TangentKernelSample:
             },
             attrs=_attributes(self),
         )
+
+
+def _kind(network: NetworkSpec) -> str:
+    """What a regime calls the network."""
+    return "finite network" if network.kind == "fully_connected" else network.label
+
+
+def _canonical(kind: str, specification: Experiment | GradientSample | TangentKernelSample) -> dict[str, Any]:
+    """All fields but the name, in JSON-able form; ``single_logit`` enters only when it is set."""
+    form: dict[str, Any] = {"kind": kind}
+    for item in fields(specification):
+        value = getattr(specification, item.name)
+        if item.name == "name" or (item.name == "single_logit" and not value):
+            continue
+        form[item.name] = (
+            list(value)
+            if isinstance(value, tuple)
+            else value.canonical()
+            if isinstance(value, (DataSpec, NetworkSpec, TrainingSpec))
+            else value
+        )
+    return form
 
 
 def _attributes(specification: GradientSample | TangentKernelSample) -> dict[str, Any]:

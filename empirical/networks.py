@@ -2,14 +2,14 @@
 
 Conventions (m = width, L = depth = number of hidden layers; [A] counts the output layer too, so its "2-layer" network has L = 1):
 
-========== ============================================================ =====================================
-name       h(x)                                                         parameters at initialisation
-========== ============================================================ =====================================
-"eq2"      W^{L+1} σ(√(2/m) W^L … σ(√(2/m) W^1 x)), Eq. (2) [B]          N(0, 1), no biases
-"eq6"      m^{-1/2} vᵀ A x, Eq. (6) [A]; deeper: 1/√m per hidden layer  N(0, 1), no biases, activation "linear"
-"eq7"      m^{-1/2} vᵀ σ(A x), Eq. (7) [A]; deeper: 1/√m per hidden layer  N(0, 1), no biases
-"pytorch"  v σ(… σ(A x + b) …) + c                                      U(±1/√fan_in), PyTorch's default, with biases
-========== ============================================================ =====================================
+========== ============================================================== =====================================
+name       h(x)                                                           parameters at initialisation
+========== ============================================================== =====================================
+"eq2"      W^{L+1} σ(√(2/m) W^L … σ(√(2/m) W^1 x)), Eq. (2) [B]           N(0, 1), no biases
+"eq6"      m^{-1/2} vᵀ A x, Eq. (6) [A]; deeper: 1/√m per hidden layer    N(0, 1), no biases, activation "linear"
+"eq7"      m^{-1/2} vᵀ σ(A x), Eq. (7) [A]; deeper: 1/√m per hidden layer N(0, 1), no biases
+"pytorch"  v σ(… σ(A x + b) …) + c                                        U(±1/√fan_in), PyTorch's default, with biases
+========== ============================================================== =====================================
 """
 
 from __future__ import annotations

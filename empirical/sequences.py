@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from empirical._validation import check_fraction, check_integer, check_positive, check_real
+from empirical._validation import check_flag, check_fraction, check_integer, check_positive, check_real
 from empirical.estimates import Estimate, as_samples
 
 __all__ = [
@@ -67,7 +67,7 @@ def betting_sequence(
     n = len(unit_samples)
     flat = unit_samples.reshape(n, -1)
     bets = _bets(flat, error_rate, cut=np.inf)
-    looks = np.arange(1, n + 1) if path else np.array([n])
+    looks = np.arange(1, n + 1) if check_flag(path, "path") else np.array([n])
     lower = _betting_lower(flat, bets, looks, error_rate)
     upper = 1 - _betting_lower(1 - flat, bets, looks, error_rate)
     mean = (np.cumsum(flat, axis=0) / np.arange(1, n + 1)[:, None])[looks - 1]
@@ -130,7 +130,7 @@ def empirical_bernstein_sequence(
     centre = np.cumsum(weights * flat, axis=0) / total
     radius = (np.log(2 / error_rate) + penalty) / total
     lower, upper = np.maximum(centre - radius, 0.0), np.minimum(centre + radius, 1.0)
-    if not path:
+    if not check_flag(path, "path"):
         centre, lower, upper = centre[-1:], lower[-1:], upper[-1:]
     return _scaled(
         np.clip(centre, lower, upper),
@@ -358,7 +358,7 @@ def _to_unit_interval(samples: ArrayLike, lower_bound: float, upper_bound: float
 def _centred(mean: NDArray[np.float64], radius: NDArray[np.float64], *, path: bool, error_rate: float, method: str, unit: str) -> Estimate:
     """Estimate of mean ± radius: all of the path, or its end."""
     n_seeds = len(mean)
-    if not path:
+    if not check_flag(path, "path"):
         mean, radius = mean[-1], radius[-1]
     return Estimate(
         value=mean,

@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from empirical._validation import check_integer, check_positive
+from empirical._validation import check_integer, check_integers, check_positive
 from empirical.cifar_binary import CIFAR10_ARCHIVE, CIFAR10_CLASSES, CIFAR10_FILES, CIFAR10_FOLDER, read_cifar10
 from empirical.idx import read_idx
 from empirical.pictures import PictureCollection, open_collection
@@ -118,7 +118,7 @@ def arc_clusters(
         >>> points.shape, labels.tolist()
         ((5, 2), [0, 0, 0, 1, 1])
     """
-    counts = [check_integer(count, "cluster size", minimum=0) for count in counts]
+    counts = list(check_integers(counts, "counts"))
     if len(counts) < 2 or sum(counts) == 0:
         raise ValueError(f"counts must be at least 2 cluster sizes that are not all 0, got {counts}")
     check_positive(span, "span")

@@ -10,17 +10,21 @@ import functools
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
-from empirical._validation import check_choice, check_integer, check_noise_level, check_positive
+from empirical._validation import check_choice, check_integer, check_noise_level, check_positive, check_text
 from empirical.datasets import DATA_ROOT_VARIABLE, Dataset, load_dataset
-from empirical.networks import check_architecture
+from empirical.image_networks import CNN_CHANNELS, ConvolutionalNetwork, ResNet9
+from empirical.networks import FullyConnected, check_architecture
 
 __all__ = [
     "MEASUREMENT_VERSION",
+    "NETWORK_KINDS",
     "DataSpec",
     "NetworkSpec",
     "TrainingSpec",
@@ -33,6 +37,9 @@ __all__ = [
 
 MEASUREMENT_VERSION = 1
 """To be raised whenever an instrument changes what it measures: records of an older version are then measured afresh."""
+
+NETWORK_KINDS = ("fully_connected", "cnn", "resnet9")
+"""Kinds of networks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +87,7 @@ class DataSpec:
     @property
     def label(self) -> str:
         """Short name for people: ``MNIST 7/9``."""
-        name = {"mnist": "MNIST", "digits": "digits", "clusters": "clusters"}.get(self.name, self.name)
+        name = {"mnist": "MNIST", "cifar10": "CIFAR-10"}.get(self.name, self.name)
         if self.classes is None or self.name == "clusters":
             return name
         return f"{name} {'/'.join(str(c) for c in self.classes)}"
@@ -88,36 +95,130 @@ class DataSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSpec:
-    """A fully connected network; input dimension and number of logits come from the data.
+    """A network; input dimension, shape of pictures and number of logits come from the data.
 
     Attributes:
-        width: units m of every hidden layer.
-        depth: hidden layers L.
-        activation: see ``FullyConnected``.
-        convention: see ``FullyConnected``.
-        centred: see ``FullyConnected``.
+        kind: ``"fully_connected"``, ``"cnn"`` or ``"resnet9"``.
+        width: units m of every hidden layer of a fully connected network; of a CNN, units of its first fully connected layer (64 in [A]).
+        depth: hidden layers L of a fully connected network; 0 for the others.
+        activation: see ``FullyConnected``; for ResNet-9 ``"relu"`` or ``"mish"``.
+        convention: see ``FullyConnected``; networks for pictures always start as PyTorch draws them and have ``"pytorch"``.
+        centred: subtract the output at initialisation, so that training starts from output 0. Not with batch normalisation, where the
+            output for one sample depends on the others.
+        channels: factor on the channels of a CNN (32 and 64) or of ResNet-9.
+        normalization: of ResNet-9, ``"batch"`` or ``"group"``.
+        variant: of ResNet-9, ``"usual"`` or ``"footnote"``, see ``ResNet9``.
+
+    Example:
+        >>> NetworkSpec(width=512, depth=2, convention="pytorch").label
+        'L = 2 · m = 512'
+        >>> NetworkSpec(kind="cnn", width=64, channels=0.5, convention="pytorch").label
+        'CNN · channels × 0.5'
     """
 
-    width: int
-    depth: int
+    kind: str = "fully_connected"
+    width: int = 0
+    depth: int = 0
     activation: str = "relu"
     convention: str = "eq2"
     centred: bool = False
+    channels: float = 1.0
+    normalization: str = "batch"
+    variant: str = "usual"
 
     def __post_init__(self) -> None:
-        check_integer(self.width, "width")
-        check_integer(self.depth, "depth")
-        check_architecture(self.activation, self.convention)
+        check_choice(self.kind, "kind", NETWORK_KINDS)
+        if self.kind == "fully_connected":
+            check_integer(self.width, "width")
+            check_integer(self.depth, "depth")
+            check_architecture(self.activation, self.convention)
+        else:
+            check_integer(self.width, "width", minimum=1 if self.kind == "cnn" else 0)
+            check_positive(self.channels, "channels")
+            check_choice(self.normalization, "normalization", ("batch", "group"))
+            check_choice(self.variant, "variant", ("usual", "footnote"))
+            check_choice(self.convention, f"convention of kind {self.kind!r}", ("pytorch",))
+            check_choice(self.activation, f"activation of kind {self.kind!r}", ("relu",) if self.kind == "cnn" else ("relu", "mish"))
+        if self.centred and self.couples_samples:
+            raise ValueError("centred must be False with batch normalisation (no output of one sample alone in training), got True")
+        for name in self._unused:
+            if getattr(self, name) != _NETWORK_DEFAULTS[name]:
+                raise ValueError(f"{name} must be left out for kind {self.kind!r}, got {getattr(self, name)!r}")
+
+    @property
+    def couples_samples(self) -> bool:
+        """Whether the samples of a batch act on one another in training: batch normalisation."""
+        return self.kind == "resnet9" and self.normalization == "batch"
+
+    @property
+    def label(self) -> str:
+        """Short name for people."""
+        if self.kind == "fully_connected":
+            return f"L = {self.depth} · m = {self.width}"
+        name = "CNN" if self.kind == "cnn" else f"ResNet-9 ({self.normalization} normalisation)"
+        return name if self.channels == 1 else f"{name} · channels × {self.channels:g}"
+
+    @property
+    def _unused(self) -> tuple[str, ...]:
+        """Fields without meaning for this kind."""
+        return {
+            "fully_connected": ("channels", "normalization", "variant"),
+            "cnn": ("depth", "normalization", "variant"),
+            "resnet9": ("width", "depth"),
+        }[self.kind]
+
+    def build(self, dataset: Dataset, *, seed: int, dtype: torch.dtype = torch.float32) -> nn.Module:
+        """Return one network for the data, on the CPU, with the initialisation of ``seed``; one logit for two classes, else C.
+
+        A network for pictures is in training mode, and batch normalisation as new (see ``ResNet9.calibrate``); its output is not centred.
+
+        Raises:
+            ValueError: if the data are no pictures and the network is for pictures, or too small ones.
+
+        Example:
+            >>> data = DataSpec(name="digits").load()
+            >>> type(NetworkSpec(kind="cnn", width=8, channels=0.125, convention="pytorch").build(data, seed=0)).__name__
+            'ConvolutionalNetwork'
+        """
+        n_outputs = 1 if dataset.n_classes == 2 else dataset.n_classes
+        if self.kind == "fully_connected":
+            return FullyConnected(
+                dataset.train_inputs.shape[1],
+                self.width,
+                self.depth,
+                n_outputs=n_outputs,
+                activation=self.activation,
+                convention=self.convention,
+                centred=self.centred,
+                seed=seed,
+                dtype=dtype,
+            )
+        if dataset.image_shape is None:
+            raise ValueError(f"data must be pictures for a network of kind {self.kind!r}, got {dataset.name!r}")
+        if self.kind == "cnn":
+            counts = [self.channels * count for count in CNN_CHANNELS]
+            if any(count != round(count) for count in counts):
+                raise ValueError(f"channels must make {', '.join(map(str, CNN_CHANNELS))} whole numbers, got the factor {self.channels}")
+            first, second = (round(count) for count in counts)
+            return ConvolutionalNetwork(dataset.image_shape, n_outputs, channels=(first, second), hidden=self.width, seed=seed, dtype=dtype)
+        return ResNet9(
+            dataset.image_shape,
+            n_outputs,
+            channels=self.channels,
+            variant=self.variant,
+            normalization=self.normalization,
+            activation=self.activation,
+            seed=seed,
+            dtype=dtype,
+        )
 
     def canonical(self) -> dict[str, Any]:
-        """JSON-able form."""
-        return {
-            "width": self.width,
-            "depth": self.depth,
-            "activation": self.activation,
-            "convention": self.convention,
-            "centred": self.centred,
-        }
+        """JSON-able form: what has a meaning for the kind; the kind itself unless fully connected."""
+        names = [name for name in _NETWORK_DEFAULTS if name not in self._unused]
+        return {name: getattr(self, name) for name in names if (name, self.kind) != ("kind", "fully_connected")}
+
+
+_NETWORK_DEFAULTS = {item.name: item.default for item in fields(NetworkSpec)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +231,8 @@ class TrainingSpec:
         batch_size: samples per step of stochastic gradient descent, drawn without replacement within an epoch; None for the whole set.
         n_records: number of steps at which everything is recorded, spaced logarithmically from 0 to ``steps``.
         record_logits: also keep the logits of training and test samples at these steps.
+        record_samples: about how many training samples the segment gradients are summed over, drawn by each seed at the start, the same
+            share of every segment and one sample of it at least; None for all. Losses and errors always count all samples.
     """
 
     learning_rate: float
@@ -137,6 +240,7 @@ class TrainingSpec:
     batch_size: int | None = None
     n_records: int = 30
     record_logits: bool = False
+    record_samples: int | None = None
 
     def __post_init__(self) -> None:
         check_positive(self.learning_rate, "learning_rate")
@@ -144,6 +248,8 @@ class TrainingSpec:
         check_integer(self.n_records, "n_records")
         if self.batch_size is not None:
             check_integer(self.batch_size, "batch_size")
+        if self.record_samples is not None:
+            check_integer(self.record_samples, "record_samples")
 
     @property
     def record_steps(self) -> tuple[int, ...]:
@@ -152,7 +258,8 @@ class TrainingSpec:
 
     def canonical(self) -> dict[str, Any]:
         """JSON-able form."""
-        return {
+        subset = {} if self.record_samples is None else {"record_samples": self.record_samples}
+        return subset | {
             "learning_rate": self.learning_rate,
             "steps": self.steps,
             "batch_size": self.batch_size,
@@ -197,7 +304,9 @@ def seeds_by_rule(name: str, count: int, *, salt: str = "") -> tuple[int, ...]:
         >>> seeds_by_rule("clusters", 3) == seeds_by_rule("clusters", 5)[:3]
         True
     """
-    check_integer(count, "count")
+    check_text(name, "name")
+    check_text(salt, "salt")
+    check_integer(count, "count", maximum=10**6)
     seeds: dict[int, None] = {}
     index = 0
     while len(seeds) < count:

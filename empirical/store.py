@@ -1,16 +1,20 @@
 """Immutable records of measurements: one netCDF file per key, written whole or not at all, verified whenever it is read.
 
 A key is the SHA-256 of what was asked (specification, data hash, version of the measuring code). A file carries its key, a checksum of its
-content, and the provenance of the measurement in attributes, and opens anywhere as an xarray Dataset. Damaged or foreign files are set
-aside under ``set-aside/`` with one line of warning: never read as data, never deleted. Nothing is pickled.
+content, a hash of the measured numbers, and the provenance of the measurement in attributes, and opens anywhere as an xarray Dataset with
+named dimensions and units. Damaged or foreign files are set aside under ``set-aside/`` with one line of warning: never read as data, never
+deleted. Nothing is pickled. Listing, sweeping and exporting a store: ``empirical.store_upkeep``.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import io
 import json
 import os
+import platform
 import re
 import sys
 import uuid
@@ -23,13 +27,15 @@ import xarray as xr
 
 from empirical.devices import provenance as measured_here
 
-__all__ = ["STORE_VARIABLE", "Store", "StoreWarning"]
+__all__ = ["STORE_VARIABLE", "Store", "StoreWarning", "host_tag", "measurement_digest"]
 
 STORE_VARIABLE = "CLEAN_PRIORITY_STORE"
 """Environment variable that names the folder of the store where no path is given."""
 
 _FORMAT = "clean-priority record 1"
 _KEY = re.compile(r"[0-9a-f]{64}")
+_RECORD_ATTRIBUTES = ("name", "record_format", "key", "provenance", "content_sha256", "measurement_sha256")
+_NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EACCES)
 
 
 class StoreWarning(UserWarning):
@@ -101,12 +107,13 @@ class Store:
     def put(self, key: str, dataset: xr.Dataset, *, provenance: Mapping[str, object] | None = None) -> Path:
         """Write a record, unless a record of this key is there already.
 
-        The file is written under a temporary name, synced, read back and verified, then renamed: it appears whole or not at all.
+        The file is written under a temporary name, synced, read back and verified, then given its own name: it appears whole or not at
+        all, and of several processes that write the same key at once the first one's record stays.
 
         Args:
             key: SHA-256 in hexadecimal.
-            dataset: the measurement, with units in the attributes of its variables. Attributes that netCDF cannot hold (booleans,
-                mappings, None, lists of texts) are kept as JSON text.
+            dataset: the measurement, with units in the attributes of its variables; a variable of numbers without them is recorded
+                with units "1". Attributes that netCDF cannot hold (booleans, mappings, None, lists of texts) are kept as JSON text.
             provenance: facts about the measurement; by default ``empirical.devices.provenance()``.
 
         Returns:
@@ -123,16 +130,17 @@ class Store:
             raise ValueError(f"dataset must be an xarray Dataset, got {type(dataset).__name__}")
         record = _with_plain_attributes(dataset)
         facts = dict(provenance) if provenance is not None else measured_here()
+        record.attrs["measurement_sha256"] = measurement_digest(record)
         record.attrs |= {"record_format": _FORMAT, "key": key, "provenance": json.dumps(facts, sort_keys=True, default=str)}
         record.attrs["content_sha256"] = _content_hash(record)
-        temporary = self.path / f".{key}.{os.getpid()}-{uuid.uuid4().hex}.tmp"
+        temporary = self.path / f".{key}.{host_tag()}-{os.getpid()}-{uuid.uuid4().hex}.tmp"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             _write(record, temporary)
             fault = _fault(_read(temporary), key)
             if fault:
                 raise ValueError(f"dataset cannot be kept faithfully in netCDF: after writing, {fault}")
-            os.replace(temporary, file)
+            _publish(temporary, file)
             _sync_folder(self.path)
         except OSError as error:
             raise OSError(error.errno, f"record {key[:12]}… could not be written to {self.path}: {error.strerror or error}") from error
@@ -144,6 +152,20 @@ class Store:
     def verify(self) -> dict[str, bool]:
         """Read every record: key → whether it is sound; the others are set aside as by ``get``."""
         return {key: self.get(key) is not None for key in list(self.keys())}
+
+    def set_aside(self, key: str, reason: str) -> None:
+        """Move a record to ``set-aside/``, with one line of warning, so that it can be measured anew.
+
+        Args:
+            key: SHA-256 in hexadecimal; a key without a record is passed over.
+            reason: words that follow "because".
+
+        Raises:
+            ValueError: if the key is not one.
+        """
+        file = self._file(key)
+        if file.is_file():
+            self._set_aside(file, reason)
 
     def _file(self, key: str) -> Path:
         """Path of a record; refuses anything but a hash, so that a key cannot leave the folder."""
@@ -165,6 +187,44 @@ class Store:
         warnings.warn(f"{file.name} is set aside as {target.parent.name}/{target.name} because {fault}", StoreWarning, stacklevel=3)
 
 
+def measurement_digest(dataset: xr.Dataset) -> str:
+    """SHA-256 of what was measured: all variables and attributes but those that say where, when, how fast and under which name.
+
+    Two records of the same specification, made under the same policy on the same kind of machine, have the same digest whatever the number
+    of workers, their order, or what was interrupted on the way; their files differ in ``provenance`` alone.
+
+    Args:
+        dataset: a measurement, or a record as ``Store.get`` returns it.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Example:
+        >>> one = xr.Dataset({"loss": ("time", [0.7, 0.3])}, attrs={"provenance": "here"})
+        >>> measurement_digest(one) == measurement_digest(one.assign_attrs(provenance="there"))
+        True
+    """
+    plain = _with_plain_attributes(dataset)
+    return _content_hash(plain, without=_RECORD_ATTRIBUTES)
+
+
+def host_tag() -> str:
+    """Eight hexadecimal digits that tell machines apart without naming them; part of the names of temporary files."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
+def _publish(temporary: Path, file: Path) -> None:
+    """Give a finished file its name, unless another process was first; its record is as good and stays."""
+    try:
+        os.link(temporary, file)
+    except FileExistsError:
+        return
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        os.replace(temporary, file)  # a file system without hard links: atomic, too, but the last one stays
+
+
 def _default_path() -> Path:
     """The folder that the environment names, else the user's cache folder by the platform's convention."""
     named = os.environ.get(STORE_VARIABLE, "")
@@ -180,13 +240,22 @@ def _default_path() -> Path:
 
 
 def _write(record: xr.Dataset, path: Path) -> None:
-    """Write and sync one file; numbers are compressed without loss."""
+    """Write and sync one file; numbers are compressed without loss.
+
+    The file is made in memory: HDF5 that meets a full disk half-way takes the whole process down, a plain write raises OSError. It is made
+    without xarray's lock: on a Dask worker that one is kept by the scheduler, and a record must not be lost with the connection.
+    """
     encoding = {name: {"zlib": True, "complevel": 4} for name, v in record.variables.items() if v.dtype.kind in "biuf" and v.size > 64}
+    content = io.BytesIO()
     try:
-        record.to_netcdf(path, engine="h5netcdf", encoding=encoding)
+        target = xr.backends.H5NetCDFStore.open(content, mode="w", lock=False)
+        record.dump_to_store(target, encoding=encoding)
+        target.close()
     except (TypeError, ValueError, NotImplementedError) as error:
         raise ValueError(f"dataset cannot be kept in netCDF: {' '.join(str(error).split())[:200]}") from None
-    with open(path, "rb+") as handle:
+    with open(path, "wb") as handle:
+        handle.write(content.getbuffer())
+        handle.flush()
         os.fsync(handle.fileno())
 
 
@@ -207,7 +276,7 @@ def _fault(dataset: xr.Dataset, key: str) -> str:
     return ""
 
 
-def _content_hash(dataset: xr.Dataset) -> str:
+def _content_hash(dataset: xr.Dataset, without: tuple[str, ...] = ("content_sha256",)) -> str:
     """SHA-256 of names, dimensions, types, values and attributes; the same before writing and after reading."""
     digest = hashlib.sha256()
     for name in sorted(dataset.variables, key=str):
@@ -220,7 +289,7 @@ def _content_hash(dataset: xr.Dataset) -> str:
             little = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
             digest.update(json.dumps([*header, little.dtype.str]).encode())
             digest.update(little.tobytes())
-    attributes = {name: value for name, value in dataset.attrs.items() if name != "content_sha256"}
+    attributes = {name: value for name, value in dataset.attrs.items() if name not in without}
     digest.update(json.dumps(_plain(attributes), sort_keys=True).encode())
     return digest.hexdigest()
 
@@ -246,6 +315,8 @@ def _with_plain_attributes(dataset: xr.Dataset) -> xr.Dataset:
         if variable.dtype.kind == "O" and not all(isinstance(v, str) for v in np.asarray(variable.values).ravel()):
             raise ValueError(f"variable {name!r} must hold numbers, booleans or texts, got Python objects")
         attributes = {str(key): _attribute(value) for key, value in variable.attrs.items()}
+        if variable.dtype.kind in "iuf":
+            attributes.setdefault("units", "1")
         record[name].attrs = attributes
         record[name].encoding = {}
     return record

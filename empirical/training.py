@@ -6,7 +6,9 @@ axis of every array; the numbers are those of one seed at a time up to the order
 
 from __future__ import annotations
 
+import gc
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,23 +19,25 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from empirical.batched import NetworkBatch, Workspace
+from empirical.batches import Batch, Evaluation, bytes_per_seed, draw_batch
 from empirical.datasets import Dataset
 from empirical.devices import policy
+from empirical.losses import measure_labels, sample_errors, sample_losses
 from empirical.noise import corrupt_labels_batch
-from empirical.recorder import SegmentGrams, label_residuals, measure_labels, sample_errors, sample_losses
+from empirical.recorder import Segmentation, SegmentGrams
 from empirical.segment_gram import segment_names, summarize_gram
 from empirical.specifications import MEASUREMENT_VERSION
 
 if TYPE_CHECKING:
     from empirical.measurements import Experiment
 
-__all__ = ["Trajectory", "train"]
+__all__ = ["DESCRIPTIONS", "Trajectory", "train"]
 
 _STREAM = int.from_bytes(b"batches", "big")  # keeps the order of mini-batches independent of other draws with the same seed
 
-_DESCRIPTIONS: Mapping[str, str] = {
+DESCRIPTIONS: Mapping[str, str] = {
     "gram": "inner products of the segment gradients (sums over samples)",
+    "own_gram": "inner products of the single-logit segment gradients, each class at its own logit (sums over samples)",
     "clean_loss": "mean loss over D_clean, observed labels",
     "noise_loss": "mean loss over D_noise, observed labels",
     "train_loss": "mean loss over D, observed labels",
@@ -47,9 +51,13 @@ _DESCRIPTIONS: Mapping[str, str] = {
     "noise_residual": "mean |f − y| over D_noise, observed labels",
     "train_residual": "mean |f − y| over D, observed labels",
     "truth_residual": "mean |f − y| over all training samples, true labels",
+    "clean_residual_norm": "mean Euclidean norm of f − y over D_clean",
+    "noise_residual_norm": "mean Euclidean norm of f − y over D_noise, observed labels",
     "mean_output": "mean logit over the samples of a ground-truth class (of logit c for several logits)",
     "alpha": "‖g_noise^(c)‖ / ‖g_clean^(c)‖",
     "rho": "−cos∠(g_clean^(c), g_noise^(c))",
+    "own_alpha": "‖g_noise^(c)‖ / ‖g_clean^(c)‖ of the single-logit gradients at logit c",
+    "own_rho": "−cos∠(g_clean^(c), g_noise^(c)) of the single-logit gradients at logit c",
     "pooled_alpha": "‖G_noise‖ / ‖G_clean‖",
     "pooled_rho": "−cos∠(G_clean, G_noise)",
     "cosine_with_truth": "cos∠(∇L(D), ∇L(D̂))",
@@ -60,6 +68,8 @@ _DESCRIPTIONS: Mapping[str, str] = {
     "observed": "observed training labels",
     "n_clean": "samples in D_clean^(c)",
     "n_noise": "samples in D_noise^(c)",
+    "n_clean_recorded": "samples of D_clean^(c) in the segment gradients",
+    "n_noise_recorded": "samples of D_noise^(c) in the segment gradients",
 }
 
 
@@ -75,7 +85,10 @@ class Trajectory:
       clean_residual, noise_residual, train_residual, truth_residual; pooled_alpha, pooled_rho, cosine_with_truth; and with full-batch
       steps clean_loss_change, noise_loss_change (change in the one step that follows the record);
     * ``[seed, time, C]``: alpha, rho, mean_output;
-    * ``[seed, C]``: n_clean, n_noise;
+    * ``[seed, C]``: n_clean, n_noise; with ``record_samples`` also n_clean_recorded, n_noise_recorded, those that the segment gradients
+      (gram and what follows from it) sum over;
+    * for three classes or more: own_gram, own_alpha, own_rho, the same of the single-logit gradients r_ic ∇h_c of class c at its own
+      logit c (§5 [A]), and clean_residual_norm, noise_residual_norm ``[seed, time]``;
     * with ``record_logits``: train_logits, test_logits ``[seed, time, sample, logit]``, observed ``[seed, sample]``.
 
     Means and ratios over an empty segment are nan; each variable says in its attributes what it is.
@@ -165,12 +178,22 @@ def train(experiment: Experiment, *, device: str | torch.device = "auto", memory
         raise ValueError(f"experiment must be an Experiment, such as experiment('clusters'), got {experiment!r}")
     dataset = experiment.data.load()
     labels = corrupt_labels_batch(dataset.train_truth, experiment.noise_level, n_classes=dataset.n_classes, seeds=experiment.seeds)
-    size = max(1, int(memory_budget // _bytes_per_seed(experiment, dataset)))
+    size = max(1, memory_budget // bytes_per_seed(experiment.network, dataset, getattr(torch, experiment.dtype)))
+    waiting = [slice(start, min(start + size, len(labels))) for start in range(0, len(labels), size)]
     parts = []
     with policy(device) as place:
-        for start in range(0, len(experiment.seeds), size):
-            run = _Run.start(experiment, dataset, experiment.seeds[start : start + size], labels[start : start + size], place)
-            parts.append(run.records())
+        while waiting:
+            part = waiting.pop(0)
+            try:
+                parts.append(_Run.start(experiment, dataset, experiment.seeds[part], labels[part], place).records())
+            except (MemoryError, RuntimeError) as error:
+                halves = _halves(part)
+                if not _is_out_of_memory(error) or not halves:
+                    raise
+                waiting = halves + waiting
+            else:
+                continue
+            _give_memory_back(experiment.name, part, place)  # outside the handler, which would keep the arrays of the failed run
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Trajectory(_to_xarray(experiment, dataset, arrays))
 
@@ -182,7 +205,7 @@ class _Run:
     experiment: Experiment
     seeds: tuple[int, ...]
     n_classes: int
-    batch: NetworkBatch
+    batch: Batch
     inputs: Tensor
     truth: Tensor
     observed: Tensor
@@ -190,45 +213,35 @@ class _Run:
     test_truth: Tensor
     initial: Tensor | None  # output at initialisation, subtracted where the network is centred
     initial_test: Tensor | None
+    whole: Segmentation
     grams: SegmentGrams
-    workspace: Workspace
 
     @classmethod
     def start(
         cls, experiment: Experiment, dataset: Dataset, seeds: tuple[int, ...], labels: NDArray[np.int64], device: torch.device
     ) -> _Run:
-        dtype = getattr(torch, experiment.dtype)
+        dtype, classes = getattr(torch, experiment.dtype), dataset.n_classes
         inputs, test_inputs = (torch.tensor(part, dtype=dtype, device=device) for part in (dataset.train_inputs, dataset.test_inputs))
         truth, test_truth, observed = (torch.tensor(part, device=device) for part in (dataset.train_truth, dataset.test_truth, labels))
-        network = experiment.network
-        batch = NetworkBatch.draw(
-            inputs.shape[1],
-            network.width,
-            network.depth,
-            n_outputs=_n_outputs(dataset),
-            seeds=seeds,
-            activation=network.activation,
-            convention=network.convention,
-            dtype=dtype,
-            device=device,
-        )
-        initial = batch.forward(inputs)[-1] if network.centred else None
-        initial_test = batch.forward(test_inputs)[-1] if network.centred and len(test_inputs) else None
-        grams = SegmentGrams.prepare(batch, truth, observed, dataset.n_classes)
+        batch = draw_batch(experiment.network, dataset, seeds=seeds, dtype=dtype, device=device)
+        centred = experiment.network.centred
+        whole = Segmentation.from_labels(truth, observed, classes)
+        n_samples = experiment.training.record_samples
+        recorded = whole if n_samples is None else Segmentation.drawn(truth, observed, classes, seeds=seeds, n_samples=n_samples)
         return cls(
             experiment,
             seeds,
-            dataset.n_classes,
+            classes,
             batch,
             inputs,
             truth,
             observed,
             test_inputs,
             test_truth,
-            initial,
-            initial_test,
-            grams,
-            Workspace(),
+            initial=batch.evaluate(inputs).logits if centred else None,
+            initial_test=batch.evaluate(test_inputs).logits if centred and len(test_inputs) else None,
+            whole=whole,
+            grams=SegmentGrams.prepare(batch, truth, observed, recorded, dtype=dtype),
         )
 
     def records(self) -> dict[str, NDArray[np.generic]]:
@@ -239,45 +252,46 @@ class _Run:
         full_batch = training.batch_size is None
         batches = None if full_batch else self._batches()
         for step in range(training.steps + 1):
-            values: list[Tensor] = []
-            if full_batch or step in due:
-                values = self.batch.forward(self.inputs, workspace=self.workspace)
-                logits = values[-1] if self.initial is None else values[-1] - self.initial
+            evaluation: Evaluation | None = None
+            if step in due or (full_batch and (step - 1 in due or self.batch.descends_from_evaluation)):
+                self.batch.calibrate(self.inputs)
+                evaluation = self.batch.evaluate(self.inputs, reuse=True)
+                logits = evaluation.logits if self.initial is None else evaluation.logits - self.initial
                 if full_batch and step - 1 in due:
                     self._add_change(recorded[-1], logits)
                 if step in due:
-                    recorded.append(self._record(step, values, logits))
+                    recorded.append(self._record(step, evaluation, logits))
             if full_batch:
-                self._descend(values, logits, self.observed)
+                self._descend(self.inputs, self.observed, self.initial, evaluation)
             elif step < training.steps:
                 assert batches is not None
                 self._descend_on(next(batches))
         if full_batch:  # the step after the last record, so that every record has its change
             self._add_change(recorded[-1], self._logits())
         arrays = {name: torch.stack([record[name] for record in recorded], dim=1).cpu().numpy() for name in recorded[0]}
-        arrays["n_clean"] = self.grams.segments.counts[:, : self.n_classes]
-        arrays["n_noise"] = self.grams.segments.counts[:, self.n_classes :]
+        counts = {"": self.whole.counts}
+        if training.record_samples is not None:
+            counts["_recorded"] = self.grams.segments.counts
+        for suffix, count in counts.items():
+            arrays[f"n_clean{suffix}"], arrays[f"n_noise{suffix}"] = count[:, : self.n_classes], count[:, self.n_classes :]
         if training.record_logits:
             arrays["observed"] = self.observed.cpu().numpy()
         return arrays
 
     def _logits(self) -> Tensor:
-        output = self.batch.forward(self.inputs, workspace=self.workspace)[-1]
+        self.batch.calibrate(self.inputs)
+        output: Tensor = self.batch.evaluate(self.inputs, reuse=True).logits
         return output if self.initial is None else output - self.initial
 
-    def _descend(self, values: list[Tensor], logits: Tensor, labels: Tensor) -> None:
-        signals = self.batch.signals(values, label_residuals(logits, labels), workspace=self.workspace)
-        self.batch.step(values, signals, factor=-self.experiment.training.learning_rate / labels.shape[1])
+    def _descend(self, inputs: Tensor, labels: Tensor, offset: Tensor | None, evaluation: Evaluation | None = None) -> None:
+        factor = -self.experiment.training.learning_rate / labels.shape[1]
+        self.batch.descend(inputs, labels, factor=factor, offset=offset, evaluation=evaluation)
 
     def _descend_on(self, index: Tensor) -> None:
         """One step on the samples ``index`` ``[S, b]``."""
-        values = self.batch.forward(self.inputs[index], workspace=self.workspace)
-        logits = (
-            values[-1]
-            if self.initial is None
-            else values[-1] - self.initial.gather(1, index[..., None].expand(-1, -1, values[-1].shape[2]))
-        )
-        self._descend(values, logits, self.observed.gather(1, index))
+        initial = self.initial
+        offset = None if initial is None else initial.gather(1, index[..., None].expand(-1, -1, initial.shape[2]))
+        self._descend(self.inputs[index], self.observed.gather(1, index), offset)
 
     def _batches(self) -> Iterator[Tensor]:
         """Mini-batches ``[S, b]``: each seed's own permutation of the samples every epoch; the last batch of an epoch may be smaller."""
@@ -289,16 +303,16 @@ class _Run:
             for start in range(0, len(self.inputs), size):
                 yield torch.tensor(order[:, start : start + size], device=self.inputs.device)
 
-    def _record(self, step: int, values: list[Tensor], logits: Tensor) -> dict[str, Tensor]:
+    def _record(self, step: int, evaluation: Evaluation, logits: Tensor) -> dict[str, Tensor]:
         if not torch.isfinite(logits).all():
             rate = self.experiment.training.learning_rate
             raise ValueError(f"training must stay finite, got a non-finite logit at step {step}: learning_rate {rate} is too large")
         record = measure_labels(logits, self.truth, self.observed, self.n_classes)
-        record["gram"] = self.grams.measure(values, logits)
-        test_logits = self.batch.forward(self.test_inputs)[-1]
+        record |= self.grams.measure(evaluation, logits)
+        test_labels = self.test_truth.expand(len(self.seeds), -1)
+        test_logits = self.batch.evaluate(self.test_inputs).logits if len(self.test_inputs) else logits[:, :0]
         if self.initial_test is not None:
             test_logits = test_logits - self.initial_test
-        test_labels = self.test_truth.expand(len(self.seeds), -1)
         record["test_loss"] = sample_losses(test_logits.to(torch.float64), test_labels).mean(1)
         record["test_error"] = sample_errors(test_logits.to(torch.float64), test_labels).mean(1)
         if self.experiment.training.record_logits:
@@ -311,18 +325,22 @@ class _Run:
             record[f"{part}_change"] = after[part] - record[part]
 
 
-def _n_outputs(dataset: Dataset) -> int:
-    return 1 if dataset.n_classes == 2 else dataset.n_classes
+def _halves(part: slice) -> list[slice]:
+    """Two halves of a range of seeds; nothing for a single seed."""
+    middle = (part.start + part.stop) // 2
+    return [slice(part.start, middle), slice(middle, part.stop)] if part.stop - part.start > 1 else []
 
 
-def _bytes_per_seed(experiment: Experiment, dataset: Dataset) -> int:
-    """Upper estimate of the memory that one more seed takes."""
-    network, classes = experiment.network, dataset.n_classes
-    n, d = dataset.train_inputs.shape
-    layers = [d * network.width, *[network.width**2] * (network.depth - 1), network.width * _n_outputs(dataset)]
-    activations = (n * 3 + len(dataset.test_inputs)) * network.width * network.depth + 2 * n * d
-    gradients = 3 * classes * sum(layers) + 3 * n * network.width
-    return int((4 if experiment.dtype == "float32" else 8) * (2 * sum(layers) + activations + gradients))
+def _is_out_of_memory(error: BaseException) -> bool:
+    """PyTorch says it in a class of its own on a GPU, in words on a CPU."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "not enough memory" in str(error) or "can't allocate" in str(error)
+
+
+def _give_memory_back(name: str, part: slice, device: torch.device) -> None:
+    warnings.warn(f"{name}: out of memory with {part.stop - part.start} seeds at once, going on with half as many", stacklevel=3)
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def _to_xarray(experiment: Experiment, dataset: Dataset, arrays: dict[str, NDArray[np.generic]]) -> xr.Dataset:
@@ -330,18 +348,21 @@ def _to_xarray(experiment: Experiment, dataset: Dataset, arrays: dict[str, NDArr
     summary = summarize_gram(arrays["gram"].astype(np.float64))
     for name in ("alpha", "rho", "pooled_alpha", "pooled_rho", "cosine_with_truth"):
         arrays[name] = getattr(summary, name)
+    if "own_gram" in arrays:
+        own = summarize_gram(arrays["own_gram"].astype(np.float64))
+        arrays["own_alpha"], arrays["own_rho"] = own.alpha, own.rho
     axes = {
-        "gram": ("seed", "time", "segment", "segment_"),
+        **dict.fromkeys(("gram", "own_gram"), ("seed", "time", "segment", "segment_")),
         "train_logits": ("seed", "time", "sample", "logit"),
         "test_logits": ("seed", "time", "test_sample", "logit"),
         "observed": ("seed", "sample"),
-        **dict.fromkeys(("alpha", "rho", "mean_output"), ("seed", "time", "class_")),
-        **dict.fromkeys(("n_clean", "n_noise"), ("seed", "class_")),
+        **dict.fromkeys(("alpha", "rho", "own_alpha", "own_rho", "mean_output"), ("seed", "time", "class_")),
+        **dict.fromkeys(("n_clean", "n_noise", "n_clean_recorded", "n_noise_recorded"), ("seed", "class_")),
     }
     steps = np.array(training.record_steps, dtype=np.int64)
     names = list(segment_names(dataset.n_classes))
     variables = {
-        name: (axes.get(name, ("seed", "time")), array, {"units": "1", "long_name": _DESCRIPTIONS[name]})
+        name: (axes.get(name, ("seed", "time")), array, {"units": "1", "long_name": DESCRIPTIONS[name]})
         for name, array in sorted(arrays.items())
     }
     coordinates = {

@@ -10,20 +10,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reports.agreement import AgreementRecord, ClaimResult, Margin, Range, Role, Verdict, judge
+    from reports.diagnose import diagnose, diagnose_trace
+    from reports.diagnosis import Diagnosis
     from reports.figure_data import FigureData
     from reports.schema import SCHEMA_VERSION, load_schema, read_report
+    from reports.sequential import judge_sequentially
     from reports.writer import redraw, write_report
 
 __all__ = [
     "SCHEMA_VERSION",
     "AgreementRecord",
     "ClaimResult",
+    "Diagnosis",
     "FigureData",
     "Margin",
     "Range",
     "Role",
     "Verdict",
+    "diagnose",
+    "diagnose_trace",
     "judge",
+    "judge_sequentially",
     "load_schema",
     "read_report",
     "redraw",
@@ -32,7 +39,10 @@ __all__ = [
 
 _HOME = {
     **dict.fromkeys(("AgreementRecord", "ClaimResult", "Margin", "Range", "Role", "Verdict", "judge"), "agreement"),
+    **dict.fromkeys(("diagnose", "diagnose_trace"), "diagnose"),
+    "Diagnosis": "diagnosis",
     "FigureData": "figure_data",
+    "judge_sequentially": "sequential",
     **dict.fromkeys(("redraw", "write_report"), "writer"),
     **dict.fromkeys(("SCHEMA_VERSION", "load_schema", "read_report"), "schema"),
 }

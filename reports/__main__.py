@@ -1,7 +1,8 @@
 """The command line: ``clean-priority``, also ``python -m reports``.
 
-Exit codes: 0 every verdict as expected (``compare``: the same), 1 some verdict not as expected (``compare``: changed), 2 bad input.
-Bad input is answered by one line on standard error.
+Exit codes: 0 every verdict as expected (``compare``: the same; ``store verify``: all sound), 1 some verdict not as expected (``compare``:
+changed; ``store verify``: a record was set aside), 2 bad input.
+``diagnose``: 0 whatever it finds. Bad input is answered by one line on standard error.
 """
 
 from __future__ import annotations
@@ -90,8 +91,20 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--store", type=Path, default=None, metavar="DIR", help="where measurements are kept (default: the user's cache folder)"
     )
+    report.add_argument(
+        "--claims",
+        dest="claim_files",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="also judge the claims of one's own in this Python file",
+    )
     report.add_argument("--rejudge", action="store_true", help="judge again also rows for which nothing has changed since an earlier run")
     report.add_argument("--jobs", type=int, default=-1, metavar="N", help="experiments at a time (default: one per core)")
+    report.add_argument(
+        "--cluster", default=None, metavar="ADDRESS", help="measure on a Dask cluster: tcp://host:port, or local:N for N processes here"
+    )
     report.add_argument("--no-progress", action="store_true", help="no progress bar")
     report.set_defaults(run=_report)
 
@@ -115,6 +128,41 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("after", type=Path, metavar="B", help="report.json or its folder")
     compare.add_argument("--html", type=Path, default=None, metavar="FILE", help="write the comparison as one offline page, too")
     compare.set_defaults(run=_compare)
+
+    from reports.diagnose_command import add_diagnose
+
+    add_diagnose(commands)
+    commands.choices["diagnose"].set_defaults(run=_diagnose)
+
+    store = commands.add_parser(
+        "store", help="look after the measurements that are kept", description="Look after the store of measurements."
+    )
+    actions = store.add_subparsers(dest="action", required=True, metavar="ls|verify|gc|export", parser_class=_Parser)
+    ls = actions.add_parser("ls", help="list the records", description="List the records.")
+    ls.add_argument("--json", action="store_true", help="as JSON")
+    actions.add_parser(
+        "verify", help="read every record against its checksum", description="Exit code 1 if a damaged record was set aside."
+    )
+    gc = actions.add_parser("gc", help="remove what interrupted runs left", description="Remove unfinished files; never a sound record.")
+    gc.add_argument("--older", type=float, default=1.0, metavar="HOURS", help="only what is older (default: %(default)s)")
+    gc.add_argument("--set-aside", action="store_true", help="remove set-aside files, too")
+    gc.add_argument("--other-policy", action="store_true", help="set records aside that were made under another policy and are not judged")
+    gc.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    export = actions.add_parser("export", help="copy records as plain netCDF with an index", description="Copy records, verified.")
+    export.add_argument("target", type=Path, metavar="DIR|FILE.zip", help="new folder or archive")
+    export.add_argument("keys", nargs="*", metavar="KEY", help="records, by the start of their keys (default: all)")
+    for action in actions.choices.values():
+        action.add_argument("--store", type=Path, default=None, metavar="DIR", help="folder of the store (default: as for report)")
+    store.set_defaults(run=_store)
+
+    fetch = commands.add_parser(
+        "fetch",
+        help="download MNIST or CIFAR-10",
+        description="Download the official files over HTTPS; only what has the pinned SHA-256 is kept.",
+    )
+    fetch.add_argument("dataset", metavar="mnist|cifar10", help="data set")
+    fetch.add_argument("root", type=Path, metavar="DIR", help="data root: the files go to DIR/<data set>")
+    fetch.set_defaults(run=_fetch)
     return parser
 
 
@@ -132,9 +180,10 @@ def _progress(*, shown: bool) -> Iterator[Callable[[int, int, str], None] | None
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    columns = (BarColumn(bar_width=32), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
+    text = TextColumn("{task.description}", markup=False)
+    columns = (BarColumn(bar_width=32), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), text)
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("starting", total=None)
         yield lambda finished, total, description: bar.update(task, completed=finished, total=total, description=description)
@@ -143,9 +192,11 @@ def _progress(*, shown: bool) -> Iterator[Callable[[int, int, str], None] | None
 def _report(options: argparse.Namespace) -> int:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(variable, "1")  # before NumPy loads: as in conftest.py, for the same numbers
+    from reports.own_claims import load_own_claims
     from theory.claims import claim
 
-    selection = list(dict.fromkeys(claim(id).id for id in options.claims))
+    register = load_own_claims(options.claim_files).register
+    selection = list(dict.fromkeys(claim(id, register).id for id in options.claims))
     if options.tier not in TIERS:
         raise ValueError(f"tier must be one of {', '.join(TIERS)}, got {options.tier!r}")
     if options.jobs < 1 and options.jobs != -1:
@@ -159,8 +210,15 @@ def _report(options: argparse.Namespace) -> int:
     from reports.terminal import print_run
     from reports.writer import check_target, write_report
 
+    if options.cluster is not None:
+        from reports.plugin import check_cluster
+
+        check_cluster(options.cluster)
     check_target(options.out)
-    began = datetime.now(UTC).isoformat(timespec="seconds")
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")  # the same records, the same bytes: see reports/plugin.py
+    if epoch and not epoch.isdecimal():
+        raise ValueError(f"SOURCE_DATE_EPOCH must be a number of seconds, got {epoch!r}")
+    began = (datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)).isoformat(timespec="seconds")
     with _progress(shown=not options.no_progress) as on_progress:
         outcome = run_claims(
             selection,
@@ -171,16 +229,46 @@ def _report(options: argparse.Namespace) -> int:
             data_root=root,
             store=options.store,
             jobs=options.jobs,
+            cluster=options.cluster,
+            claim_files=options.claim_files,
             rejudge=options.rejudge,
             command=f"clean-priority {shlex.join(options.words)}",
             on_progress=on_progress,
         )
     provenance = {"date": began, **outcome.provenance}
-    document = write_report(options.out, outcome.results, outcome.figures, provenance, problems=outcome.problems, selection=selection)
+    document = write_report(
+        options.out,
+        outcome.results,
+        outcome.figures,
+        provenance,
+        problems=outcome.problems,
+        selection=selection,
+        register=outcome.register,
+    )
     console = _console()
     print_run(document, console)
-    console.print(f"report: {options.out / 'report.html'}", soft_wrap=True)
+    console.print(f"report: {options.out / 'report.html'}", soft_wrap=True, markup=False)
     return 1 if document["problems"] or document["summary"]["not_as_expected"] else 0
+
+
+def _store(options: argparse.Namespace) -> int:
+    from reports.store_commands import ACTIONS
+
+    return ACTIONS[options.action](options, _console())
+
+
+def _diagnose(options: argparse.Namespace) -> int:
+    from reports.diagnose_command import run_diagnose
+
+    return run_diagnose(options, _console(), _progress)
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    from empirical.downloads import fetch_dataset
+
+    for path in fetch_dataset(options.dataset, options.root):
+        print(path)
+    return 0
 
 
 def _claims(options: argparse.Namespace) -> int:
@@ -193,15 +281,23 @@ def _claims(options: argparse.Namespace) -> int:
         one = asdict(claim(options.id))
         console = _console()
         console.width = min(console.width, 110)
-        print_claim(one, console)
+        print_claim(one, console, places=_places(one["id"]))
     return 0
+
+
+def _places(id: str) -> list[str]:
+    """Where a claim's formulas, its statement and its tests stand in the clone; nothing outside one."""
+    from reports.sources import claim_places, formula_sources
+
+    formulas = [f"formula {source.name}: {source.file}:{source.line}" for source in formula_sources().get(id, ())]
+    return [*formulas, *(f"{'statement' if place.startswith('theory') else 'test'}: {place}" for place in claim_places().get(id, ()))]
 
 
 def _render(options: argparse.Namespace) -> int:
     from reports.writer import redraw
 
     redraw(options.folder, options.out)
-    _console().print(f"report: {(options.out or options.folder) / 'report.html'}", soft_wrap=True)
+    _console().print(f"report: {(options.out or options.folder) / 'report.html'}", soft_wrap=True, markup=False)
     return 0
 
 

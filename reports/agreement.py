@@ -102,6 +102,7 @@ class AgreementRecord:
         method: how the interval was made.
         unit: unit of the numbers, "" if none.
         components: how many components were compared at once.
+        e_value: evidence against the statement at the moment of stopping (`judge_sequentially`); None where the number of seeds was fixed.
     """
 
     claim: str
@@ -122,6 +123,7 @@ class AgreementRecord:
     method: str
     unit: str = ""
     components: int = 1
+    e_value: float | None = None
 
     @property
     def ok(self) -> bool:
@@ -146,6 +148,7 @@ class AgreementRecord:
             f"    predicted {self.prediction:.10g}, measured {self.estimate:.10g} {self.unit} in [{lower:.10g}, {upper:.10g}]"
             f" ({self.method}, confidence {self.confidence:.7g}, {self.seeds} seeds, worst of {self.components})\n"
             f"    margin {self.margin:.3g} = {terms}; deviation {self.deviation:.3g} margins"
+            + (f"; undecided: a discrepancy of {self.detectable:.3g} would have been seen" if self.verdict is Verdict.INCONCLUSIVE else "")
         )
 
 
@@ -195,6 +198,11 @@ def judge(
             f"prediction {np.shape(region.lower)}, estimate {np.shape(estimate.value)} and margin {tolerance.total.shape} do not broadcast"
         ) from None
     shape = arrays[0].shape
+    if arrays[0].size > max(np.size(part) for part in (region.lower, region.upper, estimate.value, tolerance.total)):
+        raise ValueError(
+            f"prediction {np.shape(region.lower)}, estimate {np.shape(estimate.value)} and margin {tolerance.total.shape} must be compared "
+            "one by one, got shapes that pair every one with every other"
+        )
     low, high, value, lower, upper, size = (np.ravel(np.asarray(array, dtype=float)) for array in arrays)
     missing = np.isnan(low) | np.isnan(high) | np.isnan(value) | np.isnan(lower) | np.isnan(upper)
     outside = (lower > high + size) | (upper < low - size)
@@ -251,6 +259,8 @@ class ClaimResult:
         seconds: wall time of the judgement, measurement excluded.
         not_run: reason why the claim did not run, "" if it did.
         error: one line on the exception that ended it, "" if none did.
+        notes: sentences of plain observation.
+        has_correction: whether the register holds a corrected statement; None looks it up in the papers' register.
     """
 
     claim: str
@@ -265,6 +275,7 @@ class ClaimResult:
     not_run: str = ""
     error: str = ""
     notes: Sequence[str] = field(default=())
+    has_correction: bool | None = None
 
     @property
     def regime(self) -> str:
@@ -316,8 +327,13 @@ class ClaimResult:
             found.append(f"verdict {self.verdict}, expected {self.expected}: {self.expected_reason}")
             if self.headline is not None:
                 found.append(self.headline.describe())
-        if CLAIMS[self.claim].correction and self.expected is Verdict.DISAGREES and not self.with_role(Role.CORRECTION):
+        corrected = bool(CLAIMS[self.claim].correction) if self.has_correction is None else self.has_correction
+        if corrected and self.expected is Verdict.DISAGREES and not self.with_role(Role.CORRECTION):
             found.append("the printed form is rejected, but its correction was not judged beside it")
+        statements = self.with_role(Role.STATEMENT)
+        unstated = [record.name for record in statements if record.expected is None]
+        if self.expected is Verdict.DISAGREES and len(statements) > 1 and unstated:
+            found.append(f"several statements of which some must disagree, and the test does not say which: {'; '.join(unstated)}")
         return found
 
     @property

@@ -19,10 +19,11 @@ from reports.agreement import AgreementRecord, ClaimResult, Role, Verdict
 from reports.budget import spent
 from reports.figure_data import FigureData
 from reports.schema import SCHEMA_VERSION
+from reports.sources import claim_places, formula_sources
 from reports.trust import COMMAND, read_trust
 from theory.claims import CLAIMS, SLIPS, Claim
 
-__all__ = ["build_document", "number"]
+__all__ = ["build_document", "figure_entry", "number", "plain"]
 
 NOT_JUDGED = "no test judges this claim yet"
 NOT_SELECTED = "not selected in this run"
@@ -49,6 +50,7 @@ def build_document(
     *,
     problems: Sequence[str] = (),
     selection: Collection[str] = (),
+    register: Mapping[str, Claim] = CLAIMS,
 ) -> dict[str, Any]:
     """Gather a run into the content of report.json.
 
@@ -58,6 +60,7 @@ def build_document(
         provenance: commit, versions, machine, data hashes, wall time …; nested mappings of plain values.
         problems: what kept tests from running, one text each.
         selection: claim ids that were asked for; empty means all. Claims outside it are reported as not selected.
+        register: the claims, id → claim, in their order: the papers' or, with claims of one's own, the register of the run.
 
     Raises:
         ValueError: if two figures share an id, an id is not a plain file name, or two results share claim and regime.
@@ -77,25 +80,33 @@ def build_document(
     for result in results:
         by_claim.setdefault(result.claim, []).append(result)
     rows: list[dict[str, Any]] = []
-    for id in CLAIMS:
+    for id in register:
         found = by_claim.get(id, [])
-        rows += [_row(result) for result in found] or [_missing_row(CLAIMS[id], selection)]
+        rows += [_row(result, register) for result in found] or [_missing_row(register, id, selection)]
+    formulas, places = formula_sources(), claim_places()
+    sources = sorted({source for found in formulas.values() for source in found}, key=lambda source: (source.file, source.line))
     return {
         "schema_version": SCHEMA_VERSION,
-        "provenance": _plain(provenance),
+        "provenance": plain(provenance),
         "summary": _summary(rows),
         "problems": [str(problem) for problem in problems],
         "claims": rows,
-        "figures": [_figure(figure) for figure in sorted(figures, key=_figure_order)],
+        "figures": [figure_entry(figure) for figure in sorted(figures, key=lambda figure: _figure_order(figure, register))],
         "slips": [asdict(slip) for slip in SLIPS],
         "budget": {name: number(value) if isinstance(value, float) else value for name, value in spent(results).items()},
         "trust": {"command": COMMAND, **read_trust()},
-        "register": [asdict(claim) | {"sources": list(claim.sources), "hypotheses": list(claim.hypotheses)} for claim in CLAIMS.values()],
+        "code": [{"id": source.id} | asdict(source) for source in sources],
+        "register": [
+            asdict(claim)
+            | {"sources": list(claim.sources), "hypotheses": list(claim.hypotheses)}
+            | {"code": [source.id for source in formulas.get(claim.id, ())], "places": places.get(claim.id, [])}
+            for claim in register.values()
+        ],
     }
 
 
-def _row(result: ClaimResult) -> dict[str, Any]:
-    claim, verdict, headline = CLAIMS[result.claim], result.verdict, result.headline
+def _row(result: ClaimResult, register: Mapping[str, Claim]) -> dict[str, Any]:
+    claim, verdict, headline = register[result.claim], result.verdict, result.headline
     failures = result.failures()
     model, data = ("" if word == "none" else word for word in (result.model, result.data))
     row: dict[str, Any] = {
@@ -149,11 +160,13 @@ def _check(record: AgreementRecord) -> dict[str, Any]:
         "method": record.method,
         "unit": record.unit,
         "components": int(record.components),
+        "e_value": None if record.e_value is None else number(record.e_value),
     }
 
 
-def _missing_row(claim: Claim, selection: Collection[str]) -> dict[str, Any]:
+def _missing_row(register: Mapping[str, Claim], id: str, selection: Collection[str]) -> dict[str, Any]:
     """The row of a claim from which no test reported: in plain sight, never a pass."""
+    claim = register[id]
     empty = ClaimResult(
         claim=claim.id,
         model="",
@@ -162,7 +175,7 @@ def _missing_row(claim: Claim, selection: Collection[str]) -> dict[str, Any]:
         expected_reason=claim.reason,
         not_run=NOT_SELECTED if selection and claim.id not in selection else NOT_JUDGED,
     )
-    return _row(empty)
+    return _row(empty, register)
 
 
 def _summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -180,7 +193,8 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _figure(figure: FigureData) -> dict[str, Any]:
+def figure_entry(figure: FigureData) -> dict[str, Any]:
+    """What a document says of a figure: its texts, its files, and shapes and types of its arrays."""
     return {
         "id": figure.id,
         "title": figure.title,
@@ -200,17 +214,17 @@ def _type_name(array: NDArray[np.generic]) -> str:
     return "str" if dtype.kind == "U" else dtype.name
 
 
-def _figure_order(figure: FigureData) -> tuple[int, int, int, str]:
+def _figure_order(figure: FigureData, register: Mapping[str, Claim]) -> tuple[int, int, int, str]:
     """The papers' figures first, in their order; then by claim, in the register's order; then by id."""
     found = re.fullmatch(r"figure_(\d+)", figure.kind)
-    position = list(CLAIMS).index(figure.claim) if figure.claim in CLAIMS else len(CLAIMS)
+    position = list(register).index(figure.claim) if figure.claim in register else len(register)
     return (0 if found else 1, int(found[1]) if found else 0, position, figure.id)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Provenance as plain JSON values; numbers go through `number`."""
     if isinstance(value, Mapping):
-        return {str(name): _plain(part) for name, part in value.items()}
+        return {str(name): plain(part) for name, part in value.items()}
     if isinstance(value, str | bool) or value is None:
         return value
     if isinstance(value, np.generic):
@@ -220,5 +234,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return number(value)
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(part) for part in (sorted(value, key=str) if isinstance(value, set | frozenset) else value)]
+        return [plain(part) for part in (sorted(value, key=str) if isinstance(value, set | frozenset) else value)]
     return value.as_posix() if isinstance(value, PurePath) else str(value)

@@ -15,6 +15,7 @@ from empirical.inference import Estimate
 from reports.agreement import AgreementRecord, ClaimResult, Margin, Range, Role, Verdict, judge
 from reports.budget import PER_CHECK_ERROR_RATE
 from reports.figure_data import FigureData
+from reports.sequential import Draw, Sequence, judge_sequentially
 from theory.claims import Claim
 
 __all__ = ["Agreement"]
@@ -35,6 +36,7 @@ class Agreement:
         rng: a generator seeded by rule from the claim's id and the regime (or afresh, with ``--seeds fresh``).
         seed_salt: "" for seeds by rule; goes into every seed that a test derives from a name, so that ``--seeds`` reaches all of them.
         measure: name of an experiment in the test's ``experiments`` mark → its stored measurement.
+        replicates: (name, first, count) → replicates first … first + count − 1 of it, measured and stored where they are not yet.
         data_hashes: name → hash of the data sets that the test has loaded.
     """
 
@@ -51,6 +53,7 @@ class Agreement:
         rng: np.random.Generator,
         seed_salt: str,
         measure: Callable[[str], xr.Dataset],
+        replicates: Callable[[str, int, int], xr.Dataset],
         load: Callable[..., Dataset],
     ) -> None:
         self.claim = claim
@@ -59,6 +62,7 @@ class Agreement:
         self.rng = rng
         self.seed_salt = seed_salt
         self.measure = measure
+        self.replicates = replicates
         self._load = load
         self.data_hashes: dict[str, str] = {}
         self._header = {"model": model, "data": data, "expected": expected, "expected_reason": expected_reason, "command": command}
@@ -84,6 +88,41 @@ class Agreement:
     ) -> AgreementRecord:
         """Judge the statement as printed; see `reports.judge` for the arguments."""
         record = judge(prediction, estimate, margin=margin, claim=self.claim, name=name, role=role, expected=expected)
+        self._records.append(record)
+        return record
+
+    def sequential(
+        self,
+        name: str,
+        *,
+        prediction: float | Range,
+        draw: Draw,
+        sequence: Sequence,
+        margin: MarginLike,
+        start: int,
+        cap: int,
+        expected: Verdict | str | None = None,
+        role: Role = Role.STATEMENT,
+        unit: str = "",
+    ) -> AgreementRecord:
+        """Judge a mean over replicates, drawing more of them while it is undecided; see `reports.judge_sequentially`.
+
+        ``draw(first, count)`` measures replicates first … first + count − 1; `replicates` does so for a stored experiment.
+        """
+        record = judge_sequentially(
+            prediction,
+            draw,
+            sequence=sequence,
+            margin=margin,
+            claim=self.claim,
+            error_rate=self.error_rate,
+            start=start,
+            cap=cap,
+            name=name,
+            role=role,
+            expected=expected,
+            unit=unit,
+        )
         self._records.append(record)
         return record
 
@@ -143,4 +182,5 @@ class Agreement:
             not_run=not_run,
             error=error,
             notes=tuple(self._notes),
+            has_correction=bool(self.claim.correction),
         )

@@ -29,12 +29,14 @@ from matplotlib.figure import Figure
 
 from reports import figures_papers
 from reports.figure_data import FigureData
-from reports.panels import curve_panel, key_line, panels_of, residual_panel
+from reports.panels import curve_panel, key_line, minor_ticks, panels_of, residual_panel
 from reports.style import plain_or_math, style, to_png, to_svg
 
 __all__ = ["KINDS", "comparison", "draw", "render"]
 
-WIDTH = 6.6  # inches
+WIDTH = 5.0  # inches; the page shows it at about 1.2 times this size, so that its text is read without zooming
+LEFT = 0.9  # inches from the edge to the panel
+LETTER = 0.066  # inches, a letter of a direct label
 
 
 def comparison(data: FigureData) -> Figure:
@@ -49,30 +51,29 @@ def comparison(data: FigureData) -> Figure:
     """
     series = next(iter(panels_of(data).values()))
     judged = [one for one in series if one.residual() is not None]
-    figure = Figure(figsize=(WIDTH, 4.5 if judged else 3.5))
+    height = 3.9 if judged else 3.1
+    figure = Figure(figsize=(WIDTH, height))
+    labels = {one.label for one in series} - {"", "value"}
+    beside = 0.15 + min(1.6, LETTER * max(map(len, labels), default=0))
     if judged:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.7, 1.0])
         residual_panel(lower, judged, labels=data.labels)
         upper.tick_params(labelbottom=False)
     else:
         upper = lower = figure.subplots()
-    figure.subplots_adjust(left=0.125, right=0.8, top=0.915, bottom=0.11 if judged else 0.135, hspace=0.1)
+    figure.subplots_adjust(left=LEFT / WIDTH, right=1 - beside / WIDTH, top=1 - 0.33 / height, bottom=0.48 / height, hspace=0.1)
     curve_panel(upper, series, labels=data.labels, margins=True)
     lower.set_xlabel(plain_or_math(data.labels.get("x", "")))
     upper.set_ylabel(plain_or_math(data.labels.get("y", "")))
     for axes in {upper, lower}:
-        axes.yaxis.set_label_coords(-0.115, 0.5)
+        axes.yaxis.set_label_coords(-0.56 / (WIDTH - LEFT - beside), 0.5)
     key_line(upper, series, margins=bool(judged))
     return figure
 
 
 KINDS: Mapping[str, Callable[[FigureData], Figure]] = {
     "comparison": comparison,
-    "figure_2": figures_papers.figure_2,
-    "figure_3": figures_papers.figure_3,
-    "figure_4": figures_papers.figure_4,
-    "figure_5": figures_papers.figure_5,
-    "figure_6": figures_papers.figure_6,
+    **{name: getattr(figures_papers, name) for name in figures_papers.__all__},
 }
 
 
@@ -97,7 +98,10 @@ def draw(data: FigureData) -> Figure:
     if not any(np.size(array) for array in data.arrays.values()):
         raise ValueError(f"figure {data.id!r} has no data, expected at least one array with values")
     with style():
-        return KINDS[data.kind](data)
+        figure = KINDS[data.kind](data)
+        for axes in figure.axes:
+            minor_ticks(axes)
+        return figure
 
 
 def render(data: FigureData) -> tuple[str, bytes]:

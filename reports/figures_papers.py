@@ -8,14 +8,16 @@ figure_3   ``cluster <name>/x`` and ``/y`` (points in the plane, left panel, may
            (θ_h of sample pairs, degrees), each with ``/predicted`` (the theory's angle for the same pairs) if there is one
 figure_4   ``<panel>|clean/angle``, ``|noise/angle``, ``|other/angle`` (angle between ∇l_i and the clean segment gradient, degrees), each
            with ``/predicted``; ``/segment`` and ``/segment_predicted`` of length 1 (angle of that segment gradient: the dashed line)
-figure_5   three panels in the order in which they come, time on the horizontal axis
-figure_6   one panel; ratio of the clean to the noisy segment gradient for each class over time
+figure_5   three panels in the order in which they come, time on the horizontal axis; so figure_1, 7, 9, 11, 12, 13, up to three in a row
+figure_6   panels of the ratio of the clean to the noisy segment gradient for each class over time; so figure_8
+figure_10  as figure_4, up to four panels in a row
 =========  ==========================================================================================================================
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -24,12 +26,31 @@ from matplotlib.ticker import MultipleLocator
 from numpy.typing import NDArray
 
 from reports.figure_data import FigureData
-from reports.panels import Series, curve_panel, key_line, marks, panels_of
+from reports.panels import MANY_POINTS, Series, curve_panel, key_line, marks, panels_of
 from reports.style import INK, MUTED, PAPER, plain_or_math
 
-__all__ = ["figure_2", "figure_3", "figure_4", "figure_5", "figure_6"]
+__all__ = [
+    "figure_1",
+    "figure_2",
+    "figure_3",
+    "figure_4",
+    "figure_5",
+    "figure_6",
+    "figure_7",
+    "figure_8",
+    "figure_9",
+    "figure_10",
+    "figure_11",
+    "figure_12",
+    "figure_13",
+]
 
 _CLEAR = {"facecolor": PAPER, "alpha": 0.8, "linewidth": 0, "pad": 0.6}
+
+
+def figure_1(data: FigureData) -> Figure:
+    """Test and training error over time, with the noise level. Fig. 1 [A], [B]."""
+    return _courses(data)
 
 
 def figure_2(data: FigureData) -> Figure:
@@ -83,12 +104,112 @@ def figure_3(data: FigureData) -> Figure:
 
 def figure_4(data: FigureData) -> Figure:
     """Angles between sample-wise gradients and the clean segment gradient, by segment; dashed: the segment gradients. Fig. 4 [A], [B]."""
-    panels = panels_of(data, single=("segment", "segment_predicted"))
-    key = ""
-    figure = Figure(figsize=(4.5 * max(len(panels), 1.3), 3.6))
+    return _angles(data, per_row=2, size=(4.5, 3.6), every=30)
+
+
+def figure_5(data: FigureData) -> Figure:
+    """Learning dynamics: errors of the segments, their mean residuals, total errors, over time. Fig. 5 [A], [B]."""
+    return _courses(data)
+
+
+def figure_6(data: FigureData) -> Figure:
+    """Ratio ‖g_clean‖/‖g_noise‖ of each class over time; the dashed line at 1 is where neither dominates. Fig. 6 [A], [B]."""
+    return _ratios(data)
+
+
+def figure_7(data: FigureData) -> Figure:
+    """As figure_5, of several classes. Fig. 7 [A], [B]."""
+    return _courses(data)
+
+
+def figure_8(data: FigureData) -> Figure:
+    """As figure_6, of the single-logit gradients of several classes; logarithmic, for it starts above ten. Fig. 8 [A], [B]."""
+    return _ratios(replace(data, labels={"yscale": "log", **data.labels}))
+
+
+def figure_9(data: FigureData) -> Figure:
+    """Errors of kernel machines over time, a panel for each kernel. Fig. 9 [A]."""
+    return _courses(data, lines=False)
+
+
+def figure_10(data: FigureData) -> Figure:
+    """As figure_4, a panel for each logit. Fig. 10 [A]."""
+    return _angles(data, per_row=4, size=(2.75, 2.35), every=60)
+
+
+def figure_11(data: FigureData) -> Figure:
+    """Losses on clean and noisy samples over time, a panel for each setting. Fig. 11 [A]."""
+    return _courses(data)
+
+
+def figure_12(data: FigureData) -> Figure:
+    """As figure_5, a series for each width and a panel for each quantity and segment. Fig. 12 [A]."""
+    return _courses(data)
+
+
+def figure_13(data: FigureData) -> Figure:
+    """As figure_12, a series for each noise level. Fig. 13 [A]."""
+    return _courses(data)
+
+
+def _courses(data: FigureData, *, lines: bool = True) -> Figure:
+    """Panels of curves from 0 upwards over logarithmic time, three in a row; ``lines``: measurements as lines with bands, not as points."""
+    panels = panels_of(data)
+    if lines:
+        panels = {panel: [_as_line(one, data.labels) for one in series] for panel, series in panels.items()}
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    width, height = 3.75 * max(columns, 1.6), 3.2 * rows
+    figure = Figure(figsize=(width, height))
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    figure.subplots_adjust(left=0.62 / width, right=1 - 0.7 / width, top=1 - 0.64 / height, bottom=0.5 / height, wspace=0.42, hspace=0.55)
+    labels = {**data.labels, **({} if "xscale" in data.labels else {"xscale": "log"})}
+    headroom = 1.04 + 0.1 * sum(name.startswith("mark:") for name in labels)
+    for axes, (panel, series) in zip(grid, panels.items(), strict=False):
+        axes.set_ylim(0, headroom * _extent(series)[1])  # before the direct labels, whose places depend on it
+        curve_panel(axes, series, labels=labels, panel=panel)
+        axes.set_title(plain_or_math(panel), pad=19)
+        axes.set_xlabel(plain_or_math(labels.get(f"x:{panel}", labels.get("x", "time η·t"))))
+        axes.set_ylabel(plain_or_math(labels.get(f"y:{panel}", labels.get("y", ""))))
+    for axes in grid[len(panels) :]:
+        axes.remove()
+    key_line(grid[0], [one for series in panels.values() for one in series])
+    return figure
+
+
+def _ratios(data: FigureData) -> Figure:
+    """Panels of ratios over logarithmic time, with a line where they are 1."""
+    panels = {panel: [_as_line(one, data.labels) for one in series] for panel, series in panels_of(data).items()}
+    figure = Figure(figsize=(5.4 * len(panels) if len(panels) > 1 else 6.6, 3.7))
     grid = figure.subplots(1, len(panels), squeeze=False)[0]
-    figure.subplots_adjust(left=0.075 if len(panels) > 1 else 0.11, right=0.985, top=0.8, bottom=0.145, wspace=0.2)
+    figure.subplots_adjust(left=0.1 / len(panels), right=1 - 0.19 / len(panels), top=0.88, bottom=0.135, wspace=0.4)
+    labels = {"xscale": "log", "reference:equal": "1", **data.labels}
     for axes, (panel, series) in zip(grid, panels.items(), strict=True):
+        low, high = _extent(series)
+        low, high = min(low, 1.0), max(high, 1.0)
+        if labels.get("yscale") == "log":
+            axes.set_ylim(low / 1.1, high * 1.5)  # the reference at the start has its text above it
+        else:
+            axes.set_ylim(low - 0.06 * (high - low), high + 0.06 * (high - low))
+        curve_panel(axes, series, labels=labels, panel=panel)
+        if panel:
+            axes.set_title(plain_or_math(panel), pad=19)
+        _titles(axes, labels, "", x="time η·t", y="‖g_clean‖ / ‖g_noise‖")
+        key_line(axes, series)
+    return figure
+
+
+def _angles(data: FigureData, *, per_row: int, size: tuple[float, float], every: int) -> Figure:
+    """Panels of histograms of angles, each of ``size`` inches, with a tick ``every`` so many degrees."""
+    panels = panels_of(data, single=("segment", "segment_predicted", "predicted"))
+    key = ""
+    columns = min(per_row, len(panels))
+    rows = -(-len(panels) // columns)
+    width, height = size[0] * max(columns, 1.3), size[1] * rows + 0.25 * (rows > 1)
+    figure = Figure(figsize=(width, height))
+    grid = figure.subplots(rows, columns, squeeze=False)
+    figure.subplots_adjust(left=0.65 / width, right=1 - 0.13 / width, top=1 - 0.72 / height, bottom=0.52 / height, wspace=0.2, hspace=0.62)
+    for position, (axes, (panel, series)) in enumerate(zip(grid.ravel(), panels.items(), strict=False)):
         key = _histograms(axes, [one for one in series if one.get("angle") is not None], labels=data.labels, panel=panel)
         for one in series:
             segment, predicted = one.get("segment"), one.get("segment_predicted")
@@ -99,50 +220,55 @@ def figure_4(data: FigureData) -> Figure:
                     [float(predicted[0])], [0], marker="^", color=one.color, markeredgecolor=INK, markersize=6, clip_on=False, zorder=6
                 )
         axes.set_xlim(0, 180)
-        axes.xaxis.set_major_locator(MultipleLocator(30))
+        axes.xaxis.set_major_locator(MultipleLocator(every))
         if panel:
             axes.set_title(plain_or_math(panel))
-        axes.set_xlabel(plain_or_math(data.labels.get("x", "θ_g to the clean segment gradient (degrees)")))
-    grid[0].set_ylabel(plain_or_math(data.labels.get("y", "share of samples per degree")))
+        if position >= len(panels) - columns:
+            title = "θ_g to the clean segment gradient (degrees)" if size[0] > 4 else "θ_g (degrees)"
+            axes.set_xlabel(plain_or_math(data.labels.get("x", title)))
+    for axes in grid.ravel()[len(panels) :]:
+        axes.remove()
+    for axes in grid[:, 0]:
+        axes.set_ylabel(plain_or_math(data.labels.get("y", "share of samples per degree")))
     drawn = [one for series in panels.values() for one in series]
     key += "; dashed: segment gradient" if any(one.get("segment") is not None for one in drawn) else ""
     key += ", triangle: its theory" if any(one.get("segment_predicted") is not None for one in drawn) else ""
-    figure.text(figure.subplotpars.left, 0.945, key, color=MUTED, fontsize=8)
+    figure.text(figure.subplotpars.left, 1 - 0.2 / height, key, color=MUTED, fontsize=8)
     return figure
 
 
-def figure_5(data: FigureData) -> Figure:
-    """Learning dynamics: errors of the segments, their mean residuals, total errors, over time. Fig. 5 [A], [B]."""
-    panels = panels_of(data)
-    figure = Figure(figsize=(3.75 * max(len(panels), 2), 3.2))
-    grid = figure.subplots(1, len(panels), squeeze=False)[0]
-    figure.subplots_adjust(left=0.055, right=0.94, top=0.8, bottom=0.155, wspace=0.42)
-    labels = {**data.labels, **({} if "xscale" in data.labels else {"xscale": "log"})}
-    for axes, (panel, series) in zip(grid, panels.items(), strict=True):
-        axes.set_ylim(0, None)
-        curve_panel(axes, series, labels=labels, panel=panel)
-        axes.set_ylim(bottom=0)
-        axes.set_title(plain_or_math(panel), pad=19)
-        axes.set_xlabel(plain_or_math(labels.get(f"x:{panel}", labels.get("x", "time η·t"))))
-        axes.set_ylabel(plain_or_math(labels.get(f"y:{panel}", labels.get("y", ""))))
-    key_line(grid[0], [one for series in panels.values() for one in series])
-    return figure
+def _as_line(one: Series, labels: Mapping[str, str]) -> Series:
+    """The same series at many points of the straight lines between its own, which `curve_panel` then draws as a line with its band.
+
+    Straight as they are seen: with the logarithms of what stands on a logarithmic axis, time by default.
+    """
+    x = one.get("x")
+    if x is None or not 2 <= len(x) <= MANY_POINTS:
+        return one
+    logarithmic = labels.get("xscale", "log") == "log" and bool(np.all(x > 0))
+    place = np.log(x) if logarithmic else x
+    if np.any(np.diff(place) <= 0):
+        return one
+    dense = np.union1d(place, np.linspace(place[0], place[-1], 2 * MANY_POINTS))
+    columns = {"x": np.exp(dense) if logarithmic else dense}
+    for name, values in one.columns.items():
+        heights = np.asarray(values, dtype=float)
+        if name == "x":
+            continue
+        if labels.get("yscale") == "log" and np.all(heights > 0):
+            columns[name] = np.exp(np.interp(dense, place, np.log(heights)))
+        else:
+            columns[name] = np.interp(dense, place, heights)
+    return replace(one, columns=columns)
 
 
-def figure_6(data: FigureData) -> Figure:
-    """Ratio ‖g_clean‖/‖g_noise‖ of each class over time; the dashed line at 1 is where neither dominates. Fig. 6 [A], [B]."""
-    panels = panels_of(data)
-    figure = Figure(figsize=(5.4 * len(panels) if len(panels) > 1 else 6.6, 3.7))
-    grid = figure.subplots(1, len(panels), squeeze=False)[0]
-    figure.subplots_adjust(left=0.1 / len(panels), right=1 - 0.19 / len(panels), top=0.88, bottom=0.135, wspace=0.4)
-    labels = {"xscale": "log", "reference:equal": "1", **data.labels}
-    for axes, (panel, series) in zip(grid, panels.items(), strict=True):
-        curve_panel(axes, series, labels=labels, panel=panel)
-        if panel:
-            axes.set_title(plain_or_math(panel), pad=19)
-        _titles(axes, labels, "", x="time η·t", y="‖g_clean‖ / ‖g_noise‖")
-        key_line(axes, series)
-    return figure
+def _extent(series: Sequence[Series]) -> tuple[float, float]:
+    """Smallest and largest finite value of the curves and their bands."""
+    columns = [one.get(name) for one in series for name in ("prediction", "measured", "lower", "upper")]
+    values = np.concatenate([column[np.isfinite(column)] for column in columns if column is not None])
+    if not len(values):
+        raise ValueError("curves must hold at least one finite value, got none")
+    return float(values.min()), float(values.max())
 
 
 def _titles(axes: Axes, labels: Mapping[str, str], panel: str, *, x: str, y: str) -> None:
@@ -158,7 +284,7 @@ def _name_clouds(axes: Axes, clouds: Sequence[Series]) -> None:
     for one, center in zip(clouds, centers, strict=True):
         way = middle - center
         length = float(np.hypot(*way))
-        shift = 34.0 * way / length if length > 0 else np.array([0.0, -34.0])
+        shift = 46.0 * way / length if length > 0 else np.array([0.0, -46.0])
         spot = float(shift[0]), float(shift[1])
         axes.annotate(one.label, tuple(center), spot, textcoords="offset points", ha="center", va="center", color=one.color)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from reports.agreement import ClaimResult
 from reports.budget import FALSE_ALARM_BUDGET, spent
 from reports.figure_data import FigureData
 from reports.judgements import Judgements, code_digest, folder_digest
+from theory.claims import CLAIMS, Claim
 from theory.claims import claim as claim_by_id
 
 __all__ = ["RunOutcome", "claim_tests", "run_claims"]
@@ -30,12 +31,14 @@ class RunOutcome:
         figures: the arrays behind the figures.
         provenance: where, with what and how the run was made.
         problems: what kept tests from being collected or set up, one text each; empty if all ran.
+        register: the claims of the run: the papers' and, from files, one's own.
     """
 
     results: list[ClaimResult]
     figures: list[FigureData]
     provenance: dict[str, Any]
     problems: list[str]
+    register: Mapping[str, Claim] = field(default_factory=lambda: CLAIMS)
 
 
 def claim_tests() -> Path:
@@ -68,7 +71,7 @@ class _Selection:
         session.on_progress = self.on_progress
         if not self.rejudge:
             data = folder_digest(os.environ.get("CLEAN_PRIORITY_DATA"))
-            context = (code_digest(claim_tests().parents[1]), data, session.tier, session.seed_salt, session.device)
+            context = (code_digest(claim_tests().parents[1]), data, session.tier, session.seed_salt, session.device, session.own.digest)
             session.judgements = Judgements(session.store.path / "judgements", context)
 
     @pytest.hookimpl(trylast=True)
@@ -92,9 +95,11 @@ def run_claims(
     dataset: str | None = None,
     device: str = "auto",
     seeds: str = "rule",
+    claim_files: Sequence[Path] = (),
     data_root: Path | None = None,
     store: Path | None = None,
     jobs: int = -1,
+    cluster: str | None = None,
     rejudge: bool = False,
     command: str = "",
     on_progress: Callable[[int, int, str], None] | None = None,
@@ -107,9 +112,11 @@ def run_claims(
         dataset: judge only regimes on this data set.
         device: where networks are measured.
         seeds: "rule", "fresh" or a number printed by an earlier fresh run.
+        claim_files: files of claims of one's own, see `reports.own_claims`.
         data_root: folder with ``mnist/``.
         store: where measurements are kept.
         jobs: processes that measure, −1 for one per core.
+        cluster: address of a Dask cluster that measures instead, or ``local:<workers>``.
         rejudge: judge every row again, also those that nothing has changed for since an earlier run.
         command: the command line, for the provenance.
         on_progress: called with (finished, total, description).
@@ -120,18 +127,24 @@ def run_claims(
     Raises:
         ValueError: if an option or a claim id is not known, or the claim tests are not there.
     """
+    own = reports.plugin.own_claims(claim_files)
     for claim_id in claims:
-        claim_by_id(claim_id)
+        claim_by_id(claim_id, own.register)
     if dataset is not None and dataset not in DATASETS:
         raise ValueError(f"dataset must be one of {', '.join(DATASETS)}, got {dataset!r}")
+    reports.plugin.check_cluster(cluster)
     folder = claim_tests()
     # Addopts and warning filters belong to the development harness (and need its extras), not to a user's report.
     arguments = [str(folder), f"--rootdir={folder.parent.parent}", "-o", "addopts=", "-o", "filterwarnings=default"]
     arguments += ["--import-mode=importlib", "--strict-markers", "-p", "no:cacheprovider", "-p", "no:terminal", "-p", "no:warnings"]
     options = {"--tier": tier, "--dataset": dataset, "--device": device, "--seeds": seeds, "--data-root": data_root, "--store": store}
+    options["--cluster"] = cluster
     arguments += [f"{name}={value}" for name, value in options.items() if value is not None]
+    arguments += [f"--claims={file}" for file in own.files]
     selection = _Selection(claims, on_progress, rejudge=rejudge)
     status = pytest.main([*arguments, f"--jobs={jobs}"], plugins=[selection])
+    if selection.session is not None and selection.session.unusable:
+        raise ValueError(selection.session.unusable)
     if status == pytest.ExitCode.USAGE_ERROR or selection.session is None:
         raise ValueError(
             f"the claim tests did not start (tier {tier!r}, dataset {dataset!r}, seeds {seeds!r}, data root {str(data_root)!r})"
@@ -150,4 +163,5 @@ def run_claims(
         figures=session.figures,
         provenance=session.provenance(command),
         problems=[*session.problems, *selection.problems],
+        register=own.register,
     )

@@ -9,28 +9,17 @@ from datetime import datetime
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+from reports.compact_svg import DrawingStyles
 from reports.equations import EquationSheet
-from reports.inline_svg import interval_picture, prepare_figure
+from reports.inline_svg import interval_picture, prepare_figure, shift_picture
 from reports.trust import trust_view
-from reports.wording import SIGNS, interval_text, number_text, rejected_claims, slug, typeset
+from reports.wording import SECTIONS, SIGNS, interval_text, number_text, rejected_claims, slug, typeset
 
 __all__ = ["environment", "render_html"]
 
-SECTIONS: Mapping[str, str] = {
-    "S": "Set-up",
-    "G": "Geometry of the model derivative",
-    "I": "Sample-wise gradients at initialisation",
-    "D": "Learning dynamics",
-    "M": "Several classes",
-    "F": "Figures of the papers",
-    "P": "Discussion",
-    "X": "Beyond the papers",
-    "R": "Further questions",
-}
-"""First letter of an id → heading."""
-
+GLANCE = (("The papers' statements", "SGIDMP"), ("Their figures, and beyond", "FXR"))
 FEW_ROWS = 12
 OTHER = "other settings"
 MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December")
@@ -40,8 +29,8 @@ def environment() -> Environment:
     """The template environment: everything is escaped unless it is markup that this program made; an unknown name is an error."""
     loader = PackageLoader("reports", "templates")
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters.update(slug=slug, number=number_text, interval=interval_text, typeset=typeset, duration=duration, day=day)
-    made.globals.update(signs=SIGNS, picture=interval_picture)
+    made.filters.update(listing=listing, slug=slug, number=number_text, interval=interval_text, typeset=typeset, duration=duration, day=day)
+    made.globals.update(signs=SIGNS, picture=interval_picture, shift=shift_picture)
     return made
 
 
@@ -55,24 +44,36 @@ def render_html(document: Mapping[str, Any], drawings: Mapping[str, str]) -> str
     Returns:
         The page, complete: styles, drawings and equations are in it, and it asks nothing of any network.
     """
-    equations = EquationSheet()
+    equations, styles = EquationSheet(), DrawingStyles()
     rows: dict[str, list[Mapping[str, Any]]] = {}
     for row in document["claims"]:
         rows.setdefault(row["id"], []).append(row)
     claims = []
     for claim in document["register"]:
         own = rows.get(claim["id"], [])
-        claims.append({**claim, "rows": own, "judged": _judged(own), "prominent": _prominent(own)})
+        claims.append(
+            {
+                "code": [],
+                "places": [],
+                **claim,
+                "rows": [_with_deciding(row) for row in own],
+                "judged": _judged(own),
+                "prominent": _prominent(own),
+            }
+        )
     regimes = {name: row["regime"] for row in document["claims"] for name in row["figures"]}
     shown = [row for row in document["claims"] if row["regime"]]
     places = columns_of(shown)
+    models = sorted({column for column, _ in places.values()}, key=lambda name: (name == OTHER, name))
     figures = [
         {
             **figure,
             "regime": regimes.get(figure["id"], ""),
-            "svg": prepare_figure(drawings[figure["id"]], name=figure["id"], label=f"{figure['title']}. {figure['caption']}"),
+            "svg": prepare_figure(
+                drawings[figure["id"]], name=f"f{position}", label=f"{figure['title']}. {figure['caption']}", styles=styles
+            ),
         }
-        for figure in document["figures"]
+        for position, figure in enumerate(document["figures"])
         if figure["id"] in drawings
     ]
     page = environment().get_template("report.html.j2")
@@ -84,8 +85,10 @@ def render_html(document: Mapping[str, Any], drawings: Mapping[str, str]) -> str
         trust=trust_view(document),
         claims=claims,
         groups=[(SECTIONS.get(letter, letter), [claim for claim in claims if claim["id"][0] == letter]) for letter in _letters(claims)],
-        models=sorted({column for column, _ in places.values()}, key=lambda name: (name == OTHER, name)),
+        models=models,
         places=places,
+        glance=_glance(claims, models, places),
+        code={source["id"]: source for source in document.get("code", ())},
         data_sets=_data_sets(document["provenance"], shown),
         unexpected=[row for row in document["claims"] if row["failures"]],
         rejected=[claim for claim in claims if claim["id"] in {one["id"] for one in rejected_claims(document)}],
@@ -98,11 +101,50 @@ def render_html(document: Mapping[str, Any], drawings: Mapping[str, str]) -> str
         facts=flatten({name: part for name, part in document["provenance"].items() if name != "budget"}),
         machine=machine(document["provenance"]),
     )
-    return re.sub(r"\n\s*\n+", "\n", body.replace("<!--glyphs-->", str(equations.definitions()), 1)) + "\n"
+    body = body.replace("<!--glyphs-->", str(equations.definitions()), 1).replace("/*drawings*/", styles.css(), 1)
+    return re.sub(r"\n\s*\n+", "\n", body) + "\n"
+
+
+def listing(text: str) -> Markup:
+    """Source code for a ``pre`` element: escaped, and with blank lines that outlive the tidying of the page.
+
+    Example:
+        >>> print(listing("a <= b" + chr(10) * 2 + "c"))
+        a &lt;= b
+        &#10;c
+    """
+    return Markup(str(escape(text)).replace("\n\n", "\n&#10;"))
 
 
 def _judged(rows: Sequence[Mapping[str, Any]]) -> bool:
     return any(row["verdict"] != "NOT RUN" for row in rows)
+
+
+def _with_deciding(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with the check that decided it, and with its hypotheses sorted into those that held and those that did not."""
+    deciding = next((check for check in row["checks"] if check["name"] == row["headline"] and check["role"] != "control"), None)
+    hypotheses = [check for check in row["checks"] if check["role"] == "hypothesis"]
+    held = [check for check in hypotheses if check["verdict"] == "AGREES"]
+    return {**row, "deciding": deciding, "held": held, "broken": [check for check in hypotheses if check not in held]}
+
+
+def _glance(
+    claims: Sequence[Mapping[str, Any]], models: Sequence[str], places: Mapping[tuple[str, str], tuple[str, str]]
+) -> list[tuple[str, list[dict[str, Any]]]]:
+    """The matrix in small: two tables of claims by kinds of models, each cell the most notable verdict of its regimes."""
+
+    def cell(claim: Mapping[str, Any], model: str) -> dict[str, Any] | None:
+        rows = [row for row in claim["rows"] if row["regime"] and places[row["id"], row["regime"]][0] == model]
+        if not rows:
+            return None
+        return {"verdict": _prominent(rows), "rows": len(rows), "unexpected": any(row["failures"] for row in rows)}
+
+    tables = []
+    for caption, letters in GLANCE:
+        columns = [claim for claim in claims if claim["id"][0] in letters]
+        if any(claim["judged"] for claim in columns):
+            tables.append((caption, [{"claim": claim, "cells": [cell(claim, model) for model in models]} for claim in columns]))
+    return tables
 
 
 def columns_of(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], tuple[str, str]]:

@@ -9,7 +9,9 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-__all__ = ["interval_picture", "prepare_figure"]
+from reports.compact_svg import DrawingStyles, compact
+
+__all__ = ["interval_picture", "prepare_figure", "shift_picture"]
 
 # Colours of style.py → variables of the page, so that a figure follows the light or dark scheme.
 _VARIABLES = {
@@ -26,22 +28,23 @@ _VARIABLES = {
 }
 
 
-def prepare_figure(svg: str, *, name: str, label: str) -> Markup:
+def prepare_figure(svg: str, *, name: str, label: str, styles: DrawingStyles) -> Markup:
     """Make a stored SVG file part of the page.
 
-    Names inside it become unique on the page, its colours become the page's variables, its text takes the page's font, and it carries
-    its alternative text.
+    Names inside it become unique on the page, its colours become the page's variables, its text takes the page's font, its styles become
+    classes that all drawings share, and it carries its alternative text.
 
     Args:
         svg: the file's text, as style.to_svg writes it.
-        name: id of the figure.
+        name: what names inside it begin with.
         label: alternative text.
+        styles: where shared styles are kept; the page writes them out.
     """
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.DOTALL)
-    used = set(re.findall(r"(?:url\(#|href=\"#)([^)\"]+)", body))
-    body = re.sub(r'\s+id="([^"]*)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", body)
-    body = re.sub(r'(url\(#|href="#)', lambda found: f"{found[1]}{name}-", body).replace("xlink:href", "href")
+    used = {id: f"{name}-{k}" for k, id in enumerate(dict.fromkeys(re.findall(r"(?:url\(#|href=\"#)([^)\"]+)", body)))}
+    body = re.sub(r'\s+id="([^"]*)"', lambda found: f' id="{used[found[1]]}"' if found[1] in used else "", body)
+    body = re.sub(r'(url\(#|href="#)([^)"]+)', lambda found: found[1] + used[found[2]], body).replace("xlink:href", "href")
     for color, variable in _VARIABLES.items():
         body = body.replace(color, f"var(--figure-{variable})")
     body = re.sub(r"font-family:[^;\"]*;\s*", "", body)
@@ -49,6 +52,7 @@ def prepare_figure(svg: str, *, name: str, label: str) -> Markup:
     body = re.sub(r' transform="rotate\(-0 [^"]*\)"', "", body)
     body = re.sub(r"\s*\n\s*", " ", body)
     body = re.sub(r">\s+<(?!tspan)", "><", body)
+    body = compact(body, styles)
     size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', body)
     width = float(size[1]) if size else 480.0
     head = re.compile(r"<svg\b[^>]*>")
@@ -112,6 +116,33 @@ def interval_picture(check: Mapping[str, Any], *, width: float = 190.0, height: 
     if abs(value) <= reach:
         parts.append(f'<circle class="dot" cx="{position(value)}" cy="{middle:.0f}" r="3"/>')
     label = f"measured {estimate:.4g} in [{lower:.4g}, {upper:.4g}], predicted {prediction:.4g}, margin {margin:.2g}"
+    return Markup(
+        f'<svg class="interval" role="img" aria-label="{label}" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
+        f'height="{height:.0f}">{"".join(parts)}</svg>'
+    )
+
+
+def shift_picture(before: Mapping[str, Any], after: Mapping[str, Any], *, width: float = 190.0, height: float = 30.0) -> Markup:
+    """Draw the intervals of one check in two reports on one scale, the older one above.
+
+    Args:
+        before: ``estimate`` and ``interval`` in the older report.
+        after: the same in the newer one.
+        width: width of the drawing in pixels.
+        height: its height.
+    """
+    sides = [(_float(one["estimate"]), *(_float(end) for end in one["interval"])) for one in (before, after)]
+    finite = [value for side in sides for value in side if math.isfinite(value)]
+    if len(finite) < 6:
+        return Markup('<span class="no-picture">no picture: a value is missing</span>')
+    low, reach = min(finite), max(max(finite) - min(finite), 1e-300)
+    parts = []
+    for (value, lower, upper), y, kind in zip(sides, (height * 0.3, height * 0.7), ("before", "after"), strict=True):
+        x, left, right = (round(7 + (part - low) / reach * (width - 14), 1) for part in (value, lower, upper))
+        parts.append(f'<g class="{kind}"><path class="bar" d="M{left} {y:.0f}H{right}M{left} {y - 3:.0f}v6M{right} {y - 3:.0f}v6"/>')
+        parts.append(f'<circle class="dot" cx="{x}" cy="{y:.0f}" r="3"/></g>')
+    texts = [f"{value:.4g} in [{lower:.4g}, {upper:.4g}]" for value, lower, upper in sides]
+    label = f"before {texts[0]}; now {texts[1]}"
     return Markup(
         f'<svg class="interval" role="img" aria-label="{label}" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
         f'height="{height:.0f}">{"".join(parts)}</svg>'

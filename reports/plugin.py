@@ -7,11 +7,12 @@ collection the harness gathers the experiments of the whole selection and runs t
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 import shlex
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import pytest
 import xarray as xr
 
 from empirical.datasets import DATASETS, DatasetNotFound, load_dataset
+from empirical.devices import policy_departures
 from empirical.devices import provenance as machine_provenance
 from empirical.experiments import EXPERIMENTS, experiment, seeds_by_rule
 from empirical.runner import RunError, run
@@ -30,12 +32,18 @@ from reports.budget import spent
 from reports.evidence import Agreement
 from reports.figure_data import FigureData
 from reports.judgements import Judgements
-from theory.claims import CLAIMS, Claim
+from reports.own_claims import OwnClaims, load_own_claims
+from theory.claims import Claim
 from theory.claims import claim as claim_by_id
 
-__all__ = ["AgreementSession"]
+__all__ = ["AgreementSession", "check_cluster", "own_claims"]
 
 TIERS = ("quick", "standard", "full")
+MARKS = (
+    "claim(id, expected=None, reason=None): the test judges the claim with this register id",
+    "regime(model, data): what is examined and on which data; a row of the report",
+    "experiments(*names): measurements that the test needs",
+)
 
 
 @dataclass
@@ -48,6 +56,8 @@ class AgreementSession:
         device: where networks are measured.
         store: where measurements are kept.
         n_jobs: processes that measure.
+        cluster: address of a Dask cluster that measures instead, or None.
+        own: claims of one's own, the register that includes them, and their experiments.
         judgements: rows judged by earlier runs, or None to judge all.
         on_progress: called with (finished, total, description) whenever a measurement or a judgement ends.
     """
@@ -57,6 +67,8 @@ class AgreementSession:
     device: str
     store: Store
     n_jobs: int
+    cluster: str | None = None
+    own: OwnClaims = field(default_factory=OwnClaims)
     judgements: Judgements | None = None
     on_progress: Callable[[int, int, str], None] | None = None
     results: list[ClaimResult] = field(default_factory=list)
@@ -66,6 +78,7 @@ class AgreementSession:
     data_hashes: dict[str, str] = field(default_factory=dict)
     unavailable: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    unusable: str = ""
     keys: dict[str, str] = field(default_factory=dict)
     judged_ids: set[str] = field(default_factory=set)
     started: float = field(default_factory=time.perf_counter)
@@ -84,9 +97,7 @@ class AgreementSession:
         specs = {}
         for name in names:
             try:
-                spec = experiment(name, tier=self.tier)
-                if self.seed_salt:
-                    spec = replace(spec, seeds=seeds_by_rule(name, len(spec.seeds), salt=self.seed_salt))
+                spec = self._specification(name)
                 self.keys[name] = spec.key()
             except DatasetNotFound as error:
                 self.unavailable[name] = str(error)
@@ -98,13 +109,26 @@ class AgreementSession:
                 list(specs.values()),
                 store=self.store,
                 n_jobs=self.n_jobs,
+                cluster=self.cluster,
                 device=self.device,
-                progress=lambda step: self.advance(f"{step.source} {step.name}"),
+                progress=lambda step: self.advance(f"{step.source} {step.name}{_time_left(step.seconds_left)}"),
             )
         except RunError as error:
             found = error.results
             self.failed = dict(error.failures)
+        except ValueError as error:
+            if self.cluster is None:
+                raise
+            self.unusable = str(error)
+            pytest.exit(f"--cluster: {error}", returncode=int(pytest.ExitCode.USAGE_ERROR))
         self.measurements = {name: run for name, run in zip(specs, found, strict=True) if run is not None}
+
+    def _specification(self, name: str) -> Any:
+        """An experiment of this tier, or one of one's own, with the seeds of the run."""
+        spec = self.own.experiments[name] if name in self.own.experiments else experiment(name, tier=self.tier)
+        if self.seed_salt and hasattr(spec, "seeds"):
+            spec = replace(spec, seeds=seeds_by_rule(name, len(spec.seeds), salt=self.seed_salt))
+        return spec
 
     def measurement(self, name: str) -> xr.Dataset:
         """One stored measurement; skips the test, visibly, where its data set is missing."""
@@ -112,7 +136,25 @@ class AgreementSession:
             raise DatasetNotFound(self.unavailable[name])
         if name not in self.measurements:
             raise RuntimeError(f"measurement {name!r} failed: {self.failed.get(name, 'not among the experiments that the test names')}")
-        return self.measurements[name]
+        return _judgeable(name, self.measurements[name])
+
+    def replicates(self, name: str, first: int, count: int) -> xr.Dataset:
+        """Replicates ``first`` … ``first + count − 1`` of an experiment by the rule of its seeds: those measured already, or a block more.
+
+        A block beyond the experiment's own seeds is measured here and stored under its own key, so that asking again costs nothing.
+
+        Raises:
+            ValueError: if a block begins within the experiment's own seeds and is not all of them.
+        """
+        measured = self.measurement(name)
+        spec = self._specification(name)
+        if first < len(spec.seeds):
+            if (first, count) != (0, len(spec.seeds)):
+                raise ValueError(f"the first block of {name!r} must be its {len(spec.seeds)} own seeds, got {count} from {first}")
+            return measured
+        wanted = replace(spec, seeds=seeds_by_rule(name, first + count, salt=self.seed_salt)[first:])
+        (more,) = run([wanted], store=self.store, n_jobs=1, device=self.device)
+        return _judgeable(name, more)
 
     def generator(self, *key: str) -> np.random.Generator:
         """A generator seeded by the hash of ``key`` and the salt of the run."""
@@ -121,6 +163,8 @@ class AgreementSession:
 
     def add(self, result: ClaimResult, figures: tuple[FigureData, ...] = (), data: Mapping[str, str] | None = None) -> None:
         """Take in one row, with the figures it draws and the hashes of the data it loaded."""
+        if _is_timeless():
+            result = replace(result, seconds=0.0)
         self.results.append(result)
         self.figures.extend(figures)
         self.data_hashes.update(data or {})
@@ -128,11 +172,11 @@ class AgreementSession:
 
     def complete(self, wanted: list[str] | None = None) -> list[ClaimResult]:
         """All rows in the order of the register; claims that no test judges are rows that did not run."""
-        order = {claim_id: position for position, claim_id in enumerate(CLAIMS)}
+        order = {claim_id: position for position, claim_id in enumerate(self.own.register)}
         rows = list(self.results)
-        for claim_id in wanted or CLAIMS:
+        for claim_id in wanted or self.own.register:
             if claim_id not in self.judged_ids:
-                claim = CLAIMS[claim_id]
+                claim = self.own.register[claim_id]
                 rows.append(
                     ClaimResult(
                         claim=claim_id,
@@ -147,7 +191,7 @@ class AgreementSession:
 
     def provenance(self, command: str) -> dict[str, Any]:
         """Where, with what and how this run was made."""
-        return {
+        facts = {
             **machine_provenance(self.device),
             "tier": self.tier,
             "seeds": f"--seeds {self.seed_salt}" if self.seed_salt else "by rule",
@@ -155,9 +199,69 @@ class AgreementSession:
             "wall_time_s": round(time.perf_counter() - self.started, 1),
             "data": dict(sorted(self.data_hashes.items())),
             "missing": dict(sorted(self.unavailable.items())),
+            "measured_on": self._measured_on(),
             "rows_recalled": self.recalled,
             "budget": spent(self.results),
         }
+        return {name: fact for name, fact in facts.items() if not (_is_timeless() and name in ("wall_time_s", "rows_recalled"))}
+
+    def _measured_on(self) -> dict[str, int]:
+        """Kind of device → number of measurements made on it: a CPU and a GPU agree within a bound, not to the bit."""
+        kinds = [str(_provenance_of(record).get("device", "unknown")) for record in self.measurements.values()]
+        return {kind: kinds.count(kind) for kind in sorted(set(kinds))}
+
+
+def _provenance_of(record: xr.Dataset) -> dict[str, Any]:
+    """Where and how a record was made; empty if it does not say."""
+    try:
+        facts = json.loads(record.attrs.get("provenance", "{}"))
+    except (TypeError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _judgeable(name: str, record: xr.Dataset) -> xr.Dataset:
+    """Return a record that was made under the policy.
+
+    Raises:
+        ValueError: if it was made under another one; says which.
+    """
+    departures = policy_departures(_provenance_of(record))
+    if departures:
+        raise ValueError(
+            f"measurement {name!r} is not judged, its record was made under another policy: {'; '.join(departures)} "
+            "(clean-priority store gc --other-policy sets it aside)"
+        )
+    return record
+
+
+def _is_timeless() -> bool:
+    """Whether durations are left out, as ``SOURCE_DATE_EPOCH`` asks: the same records then give the same bytes, whenever and how often."""
+    return bool(os.environ.get("SOURCE_DATE_EPOCH"))
+
+
+def own_claims(files: Iterable[Path]) -> OwnClaims:
+    """Load files of claims of one's own, whose experiments must not have the names of the house's."""
+    return load_own_claims(files, taken=EXPERIMENTS)
+
+
+def check_cluster(address: str | None) -> None:
+    """Refuse an address of a cluster that cannot be one.
+
+    Raises:
+        ValueError: see ``empirical.cluster.check_address``.
+    """
+    if address is not None:
+        from empirical.cluster import check_address  # Dask takes a second to load
+
+        check_address(address)
+
+
+def _time_left(seconds: float) -> str:
+    """``· about 3 min left`` for people; empty where it is not known or not worth saying."""
+    if not 10 <= seconds < float("inf"):
+        return ""
+    return f" · about {round(seconds)} s left" if seconds < 90 else f" · about {round(seconds / 60)} min left"
 
 
 SESSION: pytest.StashKey[AgreementSession] = pytest.StashKey()
@@ -172,7 +276,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--seeds", default="rule", help="rule (hash of the claim's id), fresh, or the number that an earlier fresh run printed")
     group.addoption("--agreement-report", default=None, metavar="DIR", help="write the agreement report of this run there")
     group.addoption("--data-root", default=None, metavar="DIR", help="folder with mnist/ (default: $CLEAN_PRIORITY_DATA)")
+    group.addoption("--claims", action="append", default=[], metavar="FILE", help="judge the claims of one's own in this Python file, too")
     group.addoption("--store", default=None, metavar="DIR", help="where measurements are kept (default: the user's cache folder)")
+    group.addoption("--cluster", default=None, metavar="ADDRESS", help="measure on a Dask cluster: tcp://host:port, or local:N")
     group.addoption("--jobs", type=int, default=-1, help="processes that measure, -1 for one per core (default: -1)")
 
 
@@ -181,6 +287,11 @@ def pytest_configure(config: pytest.Config) -> None:
     dataset = config.getoption("--dataset")
     if dataset is not None and dataset not in DATASETS:
         raise pytest.UsageError(f"--dataset must be one of {', '.join(DATASETS)}, got {dataset!r}")
+    cluster = config.getoption("--cluster")
+    try:
+        check_cluster(cluster)
+    except ValueError as error:
+        raise pytest.UsageError(f"--cluster: {error}") from None
     seeds = config.getoption("--seeds")
     if seeds not in ("rule", "fresh") and not seeds.isdigit():
         raise pytest.UsageError(f"--seeds must be rule, fresh or a number, got {seeds!r}")
@@ -189,12 +300,22 @@ def pytest_configure(config: pytest.Config) -> None:
         if not root.is_dir():
             raise pytest.UsageError(f"--data-root must name a folder, got {str(root)!r}")
         os.environ["CLEAN_PRIORITY_DATA"] = str(root.resolve())
+    try:
+        own = own_claims(config.invocation_params.dir / file for file in config.getoption("--claims"))
+    except ValueError as error:
+        raise pytest.UsageError(f"--claims: {error}") from None
+    if own.files:  # alone, the option judges these files and nothing else
+        config.args[:] = [*(config.args if config.args_source is config.ArgsSource.ARGS else ()), *map(str, own.files)]
+    for mark in MARKS:  # the repository's own configuration has them, that of a user's folder need not
+        config.addinivalue_line("markers", mark)
     config.stash[SESSION] = AgreementSession(
         tier=config.getoption("--tier"),
         seed_salt={"rule": "", "fresh": str(secrets.randbelow(10**9))}.get(seeds, seeds),
         device=config.getoption("--device"),
         store=Store(config.getoption("--store")),
         n_jobs=config.getoption("--jobs"),
+        cluster=cluster,
+        own=own,
     )
 
 
@@ -207,7 +328,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 def _claim_of(item: pytest.Item) -> Claim | None:
     mark = item.get_closest_marker("claim")
-    return None if mark is None else claim_by_id(*mark.args)
+    return None if mark is None else claim_by_id(mark.args[0], item.config.stash[SESSION].own.register)
 
 
 def _regime_of(item: pytest.Item) -> tuple[str, str]:
@@ -235,7 +356,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _, data = _regime_of(item)
         if "agreement" not in getattr(item, "fixturenames", ()):
             raise pytest.UsageError(f"{item.nodeid}: a claim test must use the agreement fixture, or it judges nothing")
-        unknown = [name for name in _experiments_of(item) if name not in EXPERIMENTS]
+        unknown = [name for name in _experiments_of(item) if name not in EXPERIMENTS and name not in session.own.experiments]
         if unknown:
             raise pytest.UsageError(f"{item.nodeid}: unknown experiment {unknown[0]!r}")
         (kept if dataset is None or dataset.lower() in data.lower() else dropped).append(item)
@@ -245,7 +366,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _experiments_of(item: pytest.Item) -> list[str]:
-    return [name for mark in item.iter_markers("experiments") for name in mark.args]
+    """Experiments that a test names; a mark with ``tiers=`` counts in these tiers only."""
+    tier = item.config.stash[SESSION].tier
+    return [name for mark in item.iter_markers("experiments") if tier in mark.kwargs.get("tiers", TIERS) for name in mark.args]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -289,13 +412,34 @@ def _open(item: pytest.Item, claim: Claim, session: AgreementSession) -> Agreeme
         data=data,
         expected=Verdict(override.get("expected", claim.expected)),
         expected_reason=override.get("reason", claim.reason),
-        command=f"pytest {shlex.quote(item.nodeid)}{options}",
+        command=f"pytest {_where(item, session.own)}{options}",
         tier=session.tier,
         rng=session.generator(claim.id, model, data),
         seed_salt=session.seed_salt,
         measure=session.measurement,
+        replicates=session.replicates,
         load=load_dataset,
     )
+
+
+def _where(item: pytest.Item, own: OwnClaims) -> str:
+    """Words that select a test again; a file of own claims may lie anywhere and goes by its name."""
+    if item.path in own.files:
+        return f"-p reports.plugin --claims {shlex.quote(item.path.name)} -k {shlex.quote(item.name)}"
+    return shlex.quote(item.nodeid)
+
+
+def _properties(row: ClaimResult, register: Mapping[str, Claim]) -> list[tuple[str, object]]:
+    """What ``--junitxml`` says of a row, as properties of its test case."""
+    return [
+        ("claim", row.claim),
+        ("title", register[row.claim].title),
+        ("regime", row.regime),
+        ("verdict", row.verdict.value),
+        ("expected", Verdict(row.expected).value),
+        ("as_expected", str(not row.failures()).lower()),
+        ("reproduce", row.command),
+    ]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -310,22 +454,29 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         pyfuncitem.obj = lambda **_: None  # nothing that the row depends on has changed
         session.recalled += 1
         session.add(*kept)
+        pyfuncitem.user_properties += _properties(kept[0], session.own.register)
         return (yield)
+
+    def take_down(row: ClaimResult, figures: tuple[FigureData, ...] = ()) -> ClaimResult:
+        session.add(row, figures, notebook.data_hashes)
+        pyfuncitem.user_properties += _properties(row, session.own.register)
+        return row
+
     start = time.perf_counter()
     try:
         value = yield
     except DatasetNotFound as error:
-        session.add(notebook.result(seconds=0.0, not_run=str(error)))
+        take_down(notebook.result(seconds=0.0, not_run=str(error)))
         pytest.skip(str(error))
     except pytest.skip.Exception as skipped:
-        session.add(notebook.result(seconds=0.0, not_run=str(skipped)))
+        take_down(notebook.result(seconds=0.0, not_run=str(skipped)))
         raise
     except BaseException as error:
         text = str(error).splitlines() or [""]
-        session.add(notebook.result(seconds=time.perf_counter() - start, error=f"{type(error).__name__}: {text[0]}"), notebook.figures)
+        seconds = time.perf_counter() - start
+        take_down(notebook.result(seconds=seconds, error=f"{type(error).__name__}: {text[0]}"), notebook.figures)
         raise
-    row = notebook.result(seconds=time.perf_counter() - start)
-    session.add(row, notebook.figures, notebook.data_hashes)
+    row = take_down(notebook.result(seconds=time.perf_counter() - start), notebook.figures)
     failures = row.failures()
     if session.judgements is not None and not failures:
         session.judgements.keep(pyfuncitem.nodeid, records, row, notebook.figures, notebook.data_hashes)
@@ -359,4 +510,4 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
         harness = session.config.stash[SESSION]
         command = "pytest " + shlex.join(session.config.invocation_params.args)
-        write_report(Path(folder), harness.complete(), harness.figures, harness.provenance(command))
+        write_report(Path(folder), harness.complete(), harness.figures, harness.provenance(command), register=harness.own.register)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 __all__ = ["SCHEMA_VERSION", "load_schema", "problems_with", "read_report"]
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
+
+_KINDS = {"report": "an agreement report", "diagnosis": "a diagnosis"}
 
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "object": dict,
@@ -29,26 +31,30 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
 
 
 @cache
-def _schema_text() -> str:
-    return (Path(__file__).parent / "schemas" / "report-1.json").read_text(encoding="utf-8")
+def _schema_text(kind: str) -> str:
+    return (Path(__file__).parent / "schemas" / f"{kind}-1.json").read_text(encoding="utf-8")
 
 
-def load_schema() -> dict[str, Any]:
+def load_schema(kind: str = "report") -> dict[str, Any]:
     """The JSON Schema of report.json, version 1.
+
+    Args:
+        kind: "report" (agreement report) or "diagnosis".
 
     Example:
         >>> load_schema()["title"]
         'clean-priority agreement report'
     """
-    schema: dict[str, Any] = json.loads(_schema_text())
+    schema: dict[str, Any] = json.loads(_schema_text(kind))
     return schema
 
 
-def read_report(path: Path | str) -> dict[str, Any]:
+def read_report(path: Path | str, *, kinds: Sequence[str] = ("report",)) -> dict[str, Any]:
     """Read and check a report.
 
     Args:
         path: a report.json, or the folder that holds one.
+        kinds: which kinds are welcome, of "report" (agreement report) and "diagnosis".
 
     Raises:
         ValueError: in one line, if there is no such file, it is not JSON (cut short, say), not a report, or of a version that this
@@ -74,6 +80,9 @@ def read_report(path: Path | str) -> dict[str, Any]:
     version = document["schema_version"]
     if not re.fullmatch(r"1\.\d+", version):
         raise ValueError(f"{file}: has schema version {version[:20]!r}, this program reads 1.x")
+    kind = document.get("kind", "report")
+    if kind not in kinds:
+        raise ValueError(f"{file}: expected {' or '.join(_KINDS[name] for name in kinds)}, got {_KINDS.get(str(kind), repr(kind)[:20])}")
     first = next(problems_with(document), None)
     if first:
         raise ValueError(f"{file}: not a clean-priority report: {first}")
@@ -91,7 +100,7 @@ def problems_with(document: Any) -> Iterator[str]:
         >>> next(problems_with({"schema_version": "1.0"}))
         "at the top: 'provenance' is missing"
     """
-    schema = load_schema()
+    schema = load_schema("diagnosis" if isinstance(document, dict) and document.get("kind") == "diagnosis" else "report")
     yield from _check(document, schema, schema, "the top")
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 from rich import box
 from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from reports.wording import SIGNS, interval_text, number_text, rejected_claims
+from reports.wording import SECTIONS, SIGNS, interval_text, number_text, rejected_claims
 
 __all__ = ["COLORS", "print_claim", "print_comparison", "print_register", "print_run"]
 
@@ -23,6 +24,7 @@ COLORS: Mapping[str, str] = {
     "NOT RUN": "bright_black",
     "ERROR": "bold red",
 }
+WIDE, NARROW = 120, 100  # columns from which on the register shows its sources, and below which it leaves out the kind
 AUDIT: Mapping[str, str] = {
     "OK": "correct",
     "TYPO": "misprint",
@@ -119,46 +121,110 @@ def _print_failures(document: Mapping[str, Any], console: Console) -> None:
 
 
 def print_register(register: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """Print every claim of the register in one table.
+    """Print every claim of the register in one table, by parts of the papers; a narrow terminal leaves out sources and kinds.
 
     Args:
         register: claims as mappings of their fields.
         console: where to print.
     """
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for name in ("claim", "title", "source", "kind", "expected as printed"):
-        table.add_column(name, no_wrap=name in ("claim", "kind", "expected as printed"))
-    previous = register[0]["id"][0] if register else ""
+    wide, narrow = console.width >= WIDE, console.width < NARROW
+    table = Table(box=None, pad_edge=False, show_header=False, expand=False, padding=(0, 2, 0, 0))
+    table.add_column("claim", no_wrap=True, style="bold", min_width=4)
+    table.add_column("title", no_wrap=True, overflow="ellipsis", max_width=None if wide else console.width - (32 if narrow else 44))
+    if wide:
+        table.add_column("source", style="dim", overflow="fold", max_width=44)
+    if not narrow:
+        table.add_column("kind", no_wrap=True, style="dim")
+    table.add_column("expected", no_wrap=True)
+    previous = ""
     for claim in register:
-        if claim["id"][0] != previous:
-            table.add_section()
-            previous = claim["id"][0]
-        table.add_row(claim["id"], claim["title"], ", ".join(claim["sources"]), claim["kind"], verdict_text(claim["expected"]))
+        letter = claim["id"][0]
+        if letter != previous:
+            if previous:
+                table.add_row()
+            table.add_row("", Text(SECTIONS.get(letter, letter), style="italic cyan"))
+            previous = letter
+        more = ([", ".join(claim["sources"])] if wide else []) + ([] if narrow else [claim["kind"]])
+        table.add_row(claim["id"], claim["title"], *more, verdict_text(claim["expected"]))
     console.print(table)
-    console.print(Text(f"{len(register)} claims. `clean-priority claims ID` shows one of them.", style="dim"))
+    expected = [claim["expected"] for claim in register]
+    counts = Text("   ").join(Text.assemble(verdict_text(name), f" {expected.count(name)}") for name in COLORS if name in expected)
+    console.print(Text.assemble(f"\n{len(register)} claims; expected of the statements as printed:  ", counts))
+    console.print(Text("`clean-priority claims ID` shows one of them.", style="dim"))
 
 
-def print_claim(claim: Mapping[str, Any], console: Console) -> None:
-    """Print one claim of the register in full."""
+def print_claim(claim: Mapping[str, Any], console: Console, *, places: Sequence[str] = ()) -> None:
+    """Print one claim of the register in full.
+
+    Args:
+        claim: its fields.
+        console: where to print.
+        places: where its formulas and tests stand, one line each.
+    """
     parts: list[RenderableType] = []
 
-    def add(title: str, text: str, style: str = "") -> None:
-        if text:
-            parts.append(Text.assemble((f"{title}\n", "bold dim"), (text, style), "\n"))
+    def heading(text: str) -> Text:
+        return Text(text, style="bold dim")
 
-    add("In the papers' words" if claim["quote"] else "", f"“{claim['quote']}”" if claim["quote"] else "", "italic")
-    add("Source" if claim["quote"] else "Extends", ", ".join(claim["sources"]))
-    add("Precisely", claim["statement"])
-    add("Formula (LaTeX)", claim["formula"], "cyan")
-    add("Hypotheses", "\n".join(f"• {text}" for text in claim["hypotheses"]))
-    parts.append(Text.assemble(("Expected as printed\n", "bold dim"), verdict_text(claim["expected"]), f"  {claim['reason']}\n"))
-    add("Correct form", claim["correction"], "green")
-    add("Correct formula (LaTeX)", claim["correction_formula"], "cyan")
-    add("Negative control", claim["control"])
+    def add(title: str, *body: RenderableType) -> None:
+        parts.extend([heading(title), *body, Text()])
+
+    if claim["quote"]:
+        quote = Group(Text(f"“{claim['quote']}”", style="italic"), Text("— " + ", ".join(claim["sources"]), style="dim"))
+        add("In the papers' words", Padding(quote, (0, 0, 0, 2)))
+    else:
+        add("Extends", Text(", ".join(claim["sources"])))
+    add("Precisely", Text(claim["statement"]))
+    if claim["hypotheses"]:
+        add("Under the hypotheses", _bullets(claim["hypotheses"]))
+    add("Expected of the statement as printed", Text.assemble(verdict_text(claim["expected"]), f"  {claim['reason']}"))
+    printed = _side("As printed", claim["formula"], "", COLORS.get(claim["expected"], ""), SIGNS[claim["expected"]])
+    corrected = _side("Correct form", claim["correction_formula"], claim["correction"], COLORS["AGREES"], SIGNS["AGREES"])
+    if claim["correction"] or claim["correction_formula"]:
+        parts.extend([part for part in (printed, corrected) if part is not None])
+        parts.append(Text())
+    elif claim["formula"]:
+        add("Formula (LaTeX)", Text(claim["formula"], style="cyan"))
+    add("Negative control", Text(claim["control"]))
+    if places:
+        add("In the repository", _bullets(places))
+    parts.pop()
     audit = AUDIT.get(claim["audit"], claim["audit"])
-    title = Text.assemble((f" {claim['id']} ", "bold"), f"{claim['title']} ")
+    title = Text.assemble((f" {claim['id']} ", "bold reverse"), (f" {claim['title']} ", "bold"))
     subtitle = f" {claim['kind']} · {audit} "
-    console.print(Panel(Group(*parts), title=title, title_align="left", subtitle=subtitle, box=box.ROUNDED, padding=(1, 2)))
+    border = COLORS.get(claim["expected"], "")
+    console.print(
+        Panel(
+            Group(*parts),
+            title=title,
+            title_align="left",
+            subtitle=subtitle,
+            subtitle_align="right",
+            box=box.ROUNDED,
+            padding=(1, 2),
+            border_style=border,
+        )
+    )
+
+
+def _bullets(texts: Sequence[str]) -> Table:
+    """Lines with a hanging bullet."""
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(width=1)
+    grid.add_column()
+    for text in texts:
+        grid.add_row("•", Text(text))
+    return grid
+
+
+def _side(title: str, formula: str, words: str, color: str, sign: str) -> RenderableType | None:
+    """One form of a statement, printed or corrected, in a frame of its verdict's colour."""
+    lines: list[RenderableType] = [Text(words)] if words else []
+    lines += [Text(formula, style="cyan")] if formula else []
+    if not lines:
+        return None
+    head = Text(f" {sign} {title} ", style=f"bold {color}")
+    return Panel(Group(*lines), title=head, title_align="left", box=box.ROUNDED, border_style=color, padding=(0, 1))
 
 
 def _plain_table(title: str) -> Table:

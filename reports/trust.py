@@ -1,7 +1,7 @@
-"""How far the verdicts can be trusted, as measured: the kill matrix and the calibration, written by tests/meta and read by the report.
+"""How far the verdicts can be trusted, as measured: kill matrix, calibration, seed sets, mutants; written by tests/meta, for the report.
 
-Two committed files beside this module, ``trust/kill_matrix.json`` and ``trust/calibration.json``, made by `COMMAND`. Nothing is computed
-here: the files hold what the two test modules found, and the report shows them.
+Four committed files beside this module, ``trust/<name>.json``; `COMMANDS` says what makes each. Nothing is computed here: the files hold
+what the test modules found, and the report shows them.
 """
 
 from __future__ import annotations
@@ -11,15 +11,25 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["COMMAND", "FILES", "read_trust", "trust_view", "write_trust"]
+__all__ = ["COMMAND", "COMMANDS", "FILES", "read_trust", "trust_view", "write_trust"]
 
 COMMAND = "pytest tests/meta/test_kill_matrix.py tests/meta/test_calibration.py --trust-record reports/trust"
+
+COMMANDS: Mapping[str, str] = {
+    "kill_matrix": COMMAND,
+    "calibration": COMMAND,
+    "seed_sets": "pytest tests/meta/test_seed_sets.py --seed-sets 100 --trust-record reports/trust",
+    "mutants": "pytest tests/meta/test_mutation.py --mutants all --trust-record reports/trust",
+}
+"""File name without its ending → what makes it."""
 
 FILES: Mapping[str, frozenset[str]] = {
     "kill_matrix": frozenset({"fault", "room", "description", "target", "check", "claim", "test", "says"}),
     "calibration": frozenset(
         {"rule", "law", "measure", "at", "repetitions", "count", "rate", "lower", "upper", "limit", "confidence", "tier"}
     ),
+    "seed_sets": frozenset({"claim", "regime", "code", "sets", "passed", "failed", "first", "last"}),
+    "mutants": frozenset({"module", "code", "mutants", "judged", "killed", "survivors", "sample"}),
 }
 """File name without its ending → the fields of each of its rows."""
 
@@ -37,7 +47,7 @@ def write_trust(folder: Path, rows: Mapping[str, Iterable[Mapping[str, Any]]]) -
         ValueError: if a name or the fields of a row are not known.
     """
     for name, found in rows.items():
-        document = {"version": VERSION, "command": COMMAND, "rows": [dict(row) for row in found]}
+        document = {"version": VERSION, "command": COMMANDS.get(name, ""), "rows": [dict(row) for row in found]}
         _check(document, name)
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1)
@@ -45,7 +55,7 @@ def write_trust(folder: Path, rows: Mapping[str, Iterable[Mapping[str, Any]]]) -
 
 
 def read_trust(folder: Path | None = None) -> dict[str, list[dict[str, Any]]]:
-    """Rows of both files; an empty list for a file that is not there.
+    """Rows of all files; an empty list for a file that is not there.
 
     Args:
         folder: where they lie; beside this module by default.
@@ -55,7 +65,7 @@ def read_trust(folder: Path | None = None) -> dict[str, list[dict[str, Any]]]:
 
     Example:
         >>> sorted(read_trust())
-        ['calibration', 'kill_matrix']
+        ['calibration', 'kill_matrix', 'mutants', 'seed_sets']
     """
     place = Path(__file__).parent / "trust" if folder is None else folder
     return {name: _read(place / f"{name}.json", name) for name in FILES}
@@ -88,6 +98,48 @@ def trust_view(document: Mapping[str, Any]) -> dict[str, Any]:
         "faults": len(faults),
         "rooms": [(room, [entry for entry in faults.values() if entry["room"] == room]) for room in rooms],
         "claims": list(dict.fromkeys(row["claim"] for row in kills if row["claim"])),
+        "commands": COMMANDS,
+        "evidence": _evidence(document.get("budget", {})),
+        "seed_sets": _seed_sets(trust.get("seed_sets", [])),
+        "mutants": _mutants(trust.get("mutants", [])),
+    }
+
+
+def _evidence(budget: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The run's e-values, None for a report from before they were added up."""
+    return budget if "run_e_value" in budget else None
+
+
+def _seed_sets(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The ledger of seed sets with its totals; rows that failed a set, or ran with the fewest, come first."""
+    rows = sorted(rows, key=lambda row: (-len(row["failed"]), row["sets"]))
+    if not rows:
+        return None
+    return {
+        "rows": rows,
+        "sets": max(row["sets"] for row in rows),
+        "judged": sum(row["sets"] for row in rows),
+        "failed": sum(row["sets"] - row["passed"] for row in rows),
+        "code": sorted({row["code"] for row in rows}),
+    }
+
+
+def _mutants(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Mutants by module with their totals; an equivalent mutant changes no result, and does not count."""
+    rows = list(rows)
+    if not rows:
+        return None
+    survivors = [survivor for row in rows for survivor in row["survivors"]]
+    judged, killed = (sum(row[name] for row in rows) for name in ("judged", "killed"))
+    equivalent = sum(bool(survivor["equivalent"]) for survivor in survivors)
+    return {
+        "rows": rows,
+        "mutants": sum(row["mutants"] for row in rows),
+        "judged": judged,
+        "killed": killed,
+        "survivors": len(survivors),
+        "equivalent": equivalent,
+        "share": killed / max(judged - equivalent, 1),
     }
 
 
@@ -108,7 +160,7 @@ def _read(path: Path, name: str) -> list[dict[str, Any]]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path.name} must hold the record of {COMMAND!r}, got {type(error).__name__}") from None
+        raise ValueError(f"{path.name} must hold the record of {COMMANDS[name]!r}, got {type(error).__name__}") from None
     return _check(document, name)
 
 
@@ -116,7 +168,7 @@ def _check(document: Any, name: str) -> list[dict[str, Any]]:
     if name not in FILES:
         raise ValueError(f"trust record must be one of {', '.join(FILES)}, got {name!r}")
     if not isinstance(document, dict) or document.get("version") != VERSION or not isinstance(document.get("rows"), list):
-        raise ValueError(f"{name}.json must hold version {VERSION} of the record, made by {COMMAND!r}, got something else")
+        raise ValueError(f"{name}.json must hold version {VERSION} of the record, made by {COMMANDS[name]!r}, got something else")
     for row in document["rows"]:
         if not isinstance(row, dict) or set(row) != FILES[name]:
             raise ValueError(f"{name}.json must hold rows with the fields {', '.join(sorted(FILES[name]))}, got {str(row)[:80]}")

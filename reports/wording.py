@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-__all__ = ["SIGNS", "effect", "interval_text", "number_text", "rejected_claims", "slug", "typeset"]
+__all__ = ["SECTIONS", "SIGNS", "effect", "interval_text", "number_text", "rejected_claims", "slug", "typeset"]
 
 SIGNS: Mapping[str, str] = {
     "AGREES": "✓",
@@ -20,6 +20,21 @@ SIGNS: Mapping[str, str] = {
     "ERROR": "!",
 }
 """Verdict → the sign that stands beside its colour."""
+
+
+SECTIONS: Mapping[str, str] = {
+    "S": "Set-up",
+    "G": "Geometry of the model derivative",
+    "I": "Sample-wise gradients at initialisation",
+    "D": "Learning dynamics",
+    "M": "Several classes",
+    "F": "Figures of the papers",
+    "P": "Discussion",
+    "X": "Beyond the papers",
+    "R": "Further questions",
+    "U": "Claims of one's own",
+}
+"""First letter of an id → heading."""
 
 
 def slug(text: str) -> str:

@@ -14,14 +14,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from joblib import Parallel, delayed
-
+from reports.diagnosis_page import render_diagnosis_html, render_diagnosis_markdown
+from reports.drawings import draw_all
 from reports.figure_data import FigureData
-from reports.figure_store import arrays_to_csv, load_figures
-from reports.figures import render
+from reports.figure_store import load_figures
 from reports.html import render_html
 from reports.markdown import render_markdown
 from reports.schema import problems_with, read_report
+from theory.claims import CLAIMS, Claim
 
 if TYPE_CHECKING:
     from reports.agreement import ClaimResult
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["redraw", "write_document", "write_report"]
 
 OWN = ("report.json", "report.html", "report.md", "figures")
-MANY_FIGURES = 12  # below this, starting processes costs more than drawing
 """What a report's folder holds; other files found in it are kept."""
 
 
@@ -41,6 +40,7 @@ def write_report(
     *,
     problems: Sequence[str] = (),
     selection: Collection[str] = (),
+    register: Mapping[str, Claim] = CLAIMS,
 ) -> dict[str, Any]:
     """Write the report of a run.
 
@@ -51,6 +51,7 @@ def write_report(
         provenance: commit, versions, machine, data hashes, wall time …
         problems: what kept tests from running.
         selection: claim ids that were asked for; empty means all.
+        register: the claims of the run, id → claim.
 
     Returns:
         The document, as report.json holds it.
@@ -61,7 +62,7 @@ def write_report(
     from reports.document import build_document
 
     check_target(out)
-    document = build_document(results, figures, provenance, problems=problems, selection=selection)
+    document = build_document(results, figures, provenance, problems=problems, selection=selection, register=register)
     write_document(out, document, figures)
     return document
 
@@ -79,8 +80,8 @@ def redraw(folder: Path | str, out: Path | str | None = None) -> dict[str, Any]:
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder}: expected the folder of a report")
-    document = read_report(folder)
-    write_document(folder if out is None else out, document, load_figures(folder, document))
+    document = read_report(folder, kinds=("report", "diagnosis"))
+    write_document(folder if out is None else out, document, load_figures(folder, document), earlier=folder)
     return document
 
 
@@ -105,13 +106,14 @@ def check_target(out: Path | str) -> Path:
     return target
 
 
-def write_document(out: Path | str, document: Mapping[str, Any], figures: Sequence[FigureData]) -> None:
+def write_document(out: Path | str, document: Mapping[str, Any], figures: Sequence[FigureData], *, earlier: Path | None = None) -> None:
     """Write a document and its figures into a report's folder, all or nothing.
 
     Args:
         out: folder of the report.
         document: content of report.json.
         figures: data of the figures that it lists.
+        earlier: a report's folder whose drawings are taken where nothing has changed; by default the one that is replaced.
 
     Raises:
         ValueError: in one line, if the document does not fit the schema, a figure cannot be drawn, or the folder cannot be written.
@@ -126,7 +128,7 @@ def write_document(out: Path | str, document: Mapping[str, Any], figures: Sequen
     except OSError as error:
         raise ValueError(f"{out}: cannot be written: {error.strerror}") from None
     try:
-        _fill(fresh, document, figures)
+        _fill(fresh, document, figures, earlier=(earlier or target) / "figures")
         _put_in_place(fresh, target)
     except OSError as error:
         raise ValueError(f"{out}: cannot be written: {error.strerror}") from None
@@ -134,19 +136,14 @@ def write_document(out: Path | str, document: Mapping[str, Any], figures: Sequen
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _fill(folder: Path, document: Mapping[str, Any], figures: Sequence[FigureData]) -> None:
+def _fill(folder: Path, document: Mapping[str, Any], figures: Sequence[FigureData], *, earlier: Path) -> None:
     folder.chmod(0o755)
     (folder / "figures").mkdir()
-    drawings: dict[str, str] = {}
-    # Two passes of matplotlib each: a few figures are drawn here, many are spread over the cores.
-    n_jobs = 1 if len(figures) < MANY_FIGURES else -1
-    for figure, (svg, png) in zip(figures, Parallel(n_jobs=n_jobs)(delayed(render)(figure) for figure in figures), strict=True):
-        drawings[figure.id] = svg
-        _write(folder / "figures" / f"{figure.id}.svg", svg)
-        (folder / "figures" / f"{figure.id}.png").write_bytes(png)
-        _write(folder / "figures" / f"{figure.id}.csv", arrays_to_csv(figure.arrays))
-    _write(folder / "report.html", render_html(document, drawings))
-    _write(folder / "report.md", render_markdown(document))
+    drawings = draw_all(figures, folder / "figures", earlier=earlier)
+    diagnosis = document.get("kind") == "diagnosis"
+    page, logbook = (render_diagnosis_html, render_diagnosis_markdown) if diagnosis else (render_html, render_markdown)
+    _write(folder / "report.html", page(document, drawings))
+    _write(folder / "report.md", logbook(document))
     _write(folder / "report.json", json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
 
 

@@ -37,6 +37,7 @@ from theory.packed import PackedKernel
 
 # Sec. 3.1 and App. A at finite width
 from theory.finite_width import NtkMoments, cross_logit_variance, ntk_moments, quadrant_moment
+from theory.finite_width_drift import ReluDrift, relu_drift
 from theory.finite_width_laws import (
     chi2_combination_cdf,
     gram_chebyshev_bound,
@@ -116,10 +117,12 @@ from theory.existence import (
 from theory.stopping_rules import (
     clean_loss_falls,
     first_crossing,
+    held_out_disagreement,
     label_free_residual,
     label_free_stopping_time,
     noise_loss_rises,
     noise_loss_turn,
+    transition_residual,
 )
 from theory.eigen_alignment import (
     EigenAlignment,
@@ -133,6 +136,7 @@ from theory.eigen_alignment import (
 
 # Sec. 5: several classes
 from theory.initialization_multiclass import (
+    full_gradient_cosine,
     initial_residuals,
     multiclass_segment_ratio,
     noise_free_gradient_factor,
@@ -162,6 +166,7 @@ __all__ = [
     "gradient_angle",
     "gradient_angle_derivative",
     "gradient_gap_bound",
+    "held_out_disagreement",
     "hidden_angle",
     "inverse_gradient_angle",
     "kappa0",
@@ -181,6 +186,8 @@ __all__ = [
     "NtkMoments",
     "cross_logit_variance",
     "ntk_moments",
+    "ReluDrift",
+    "relu_drift",
     "quadrant_moment",
     "chi2_combination_cdf",
     "gram_chebyshev_bound",
@@ -218,6 +225,7 @@ __all__ = [
     "segment_history",
     "TruthGeometry",
     "segment_residuals",
+    "transition_residual",
     "truth_geometry",
     "truth_gram",
     "batch_alpha_deviation",
@@ -267,6 +275,7 @@ __all__ = [
     "rival_accounts",
     # Sec. 5: several classes
     "initial_residuals",
+    "full_gradient_cosine",
     "multiclass_segment_ratio",
     "noise_free_gradient_factor",
     "opposed_residual_cosine",

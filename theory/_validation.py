@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
-import numbers
+import operator
+import reprlib
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
+    "LARGEST",
+    "MAX_DEPTH",
     "as_real_array",
     "check_angle",
     "check_choice",
+    "check_depth",
+    "check_flag",
     "check_inputs",
+    "check_instance",
     "check_integer",
     "check_kernel",
     "check_noise_level",
+    "check_number",
     "check_positive",
 ]
 
+LARGEST = 1e100
+"""Largest size of a number: a product of three, a residual times a kernel times a residual, stays finite, sums of many of them too."""
 
-def as_real_array(values: ArrayLike, name: str) -> NDArray[np.floating]:
+MAX_DEPTH = 10_000
+"""Most hidden layers: what takes a recursion over layers at many angles takes seconds there."""
+
+_Kind = TypeVar("_Kind")
+
+
+def as_real_array(values: ArrayLike, name: str, *, limit: float = LARGEST) -> NDArray[np.floating]:
     """Return ``values`` as a finite floating array; float32 stays float32, every other real type becomes float64.
 
     Raises:
-        ValueError: if the values are not real numbers, or one of them is NaN or infinite.
+        ValueError: if the values are not real numbers, or one of them is NaN, infinite, or larger in size than ``limit``.
     """
     try:
         array = np.asarray(values)
-    except ValueError as error:
-        raise ValueError(f"{name} must be an array of real numbers, got a ragged sequence: {error}") from None
+    except ValueError:
+        raise ValueError(f"{name} must be an array of real numbers, got a ragged sequence") from None
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name} must hold real numbers, got dtype {array.dtype}")
     if array.dtype not in (np.float32, np.float64):
@@ -37,6 +53,8 @@ def as_real_array(values: ArrayLike, name: str) -> NDArray[np.floating]:
     if not np.isfinite(array).all():
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise ValueError(f"{name} must be finite, got {array[index]} at index {index}")
+    if array.dtype == np.float64 and array.size and max(array.max(), -array.min()) > limit:
+        raise ValueError(f"{name} must hold numbers of size at most {limit:g}, got {np.abs(array).max():g}")
     return array
 
 
@@ -46,7 +64,7 @@ def check_inputs(x: ArrayLike, name: str = "x") -> NDArray[np.floating]:
     Raises:
         ValueError: if the shape is not ``[n, d]`` with n, d ≥ 1, a value is not finite, or a row is zero.
     """
-    array = as_real_array(x, name)
+    array = as_real_array(x, name, limit=np.inf)  # the kernels say themselves what overflows
     if array.ndim != 2 or array.size == 0:
         raise ValueError(f"{name} must have shape [n, d] with n, d >= 1, got shape {list(array.shape)}")
     zero = ~array.any(axis=1)
@@ -87,39 +105,82 @@ def check_kernel(kernel: ArrayLike, name: str = "kernel", *, n: int | None = Non
     return array
 
 
+def check_number(value: float, name: str, *, limit: float = LARGEST) -> float:
+    """Return a finite real number of size at most ``limit``.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = np.asarray(None)
+    if array.ndim != 0 or array.dtype.kind not in "fiu" or not abs(float(array)) <= limit:
+        raise ValueError(f"{name} must be a real number of size at most {limit:g}, got {_shown(value)}")
+    return float(array)
+
+
 def check_noise_level(value: float, *, name: str = "noise_level") -> float:
     """Return a noise level δ in [0, 1).
 
     Raises:
         ValueError: if it is not a real number in [0, 1).
     """
-    number = _real(value, name)
+    number = check_number(value, name)
     if not 0 <= number < 1:
         raise ValueError(f"{name} must lie in [0, 1), got {value}")
     return number
 
 
-def check_positive(value: float, name: str) -> float:
-    """Return a finite number above zero.
+def check_positive(value: float, name: str, *, smallest: float = 1 / LARGEST, limit: float = LARGEST) -> float:
+    """Return a finite number above zero, and not below ``smallest`` (its reciprocal stays finite).
 
     Raises:
-        ValueError: if it is not a finite real number above zero.
+        ValueError: if it is not such a number.
     """
-    number = _real(value, name)
-    if not (0 < number < float("inf")):
+    number = check_number(value, name, limit=limit)
+    if not number > 0:
         raise ValueError(f"{name} must be a positive finite number, got {value}")
+    if number < smallest:
+        raise ValueError(f"{name} must be at least {smallest:g}, got {value}")
     return number
 
 
-def check_integer(value: int, name: str, *, minimum: int = 1) -> int:
-    """Return an integer not below ``minimum``; booleans and floats are refused.
+def check_integer(value: int, name: str, *, minimum: int = 1, maximum: int = 2**63 - 1) -> int:
+    """Return an integer in [minimum, maximum]; booleans and floats are refused.
 
     Raises:
-        ValueError: if it is not an integer, or is below ``minimum``.
+        ValueError: if it is not an integer, or is out of range.
     """
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral) or value < minimum:
-        raise ValueError(f"{name} must be an integer >= {minimum}, got {value!r}")
-    return int(value)
+    try:
+        number = None if isinstance(value, (bool, np.bool_)) or np.ndim(value) else operator.index(value)
+    except (TypeError, ValueError):
+        number = None
+    if number is None or number < minimum:
+        raise ValueError(f"{name} must be an integer >= {minimum}, got {_shown(value)}")
+    if number > maximum:
+        raise ValueError(f"{name} must be an integer <= {maximum}, got {_shown(value)}")
+    return number
+
+
+def check_depth(depth: int, name: str = "depth") -> int:
+    """Return a number of hidden layers in [1, MAX_DEPTH].
+
+    Raises:
+        ValueError: otherwise.
+    """
+    return check_integer(depth, name, maximum=MAX_DEPTH)
+
+
+def check_flag(value: bool, name: str) -> bool:
+    """Return True or False.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} must be True or False, got {_shown(value)}")
+    return bool(value)
 
 
 def check_choice(value: str, name: str, choices: Sequence[str]) -> str:
@@ -129,8 +190,28 @@ def check_choice(value: str, name: str, choices: Sequence[str]) -> str:
         ValueError: otherwise.
     """
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {_shown(value)}")
     return value
+
+
+def check_instance(value: _Kind, name: str, kind: type[_Kind]) -> _Kind:
+    """Return ``value`` if it is a ``kind``.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} must be a {kind.__name__}, got {_shown(value)}")
+    return value
+
+
+def _shown(value: object) -> str:
+    """Return a value in one line of some sixty characters at most; of what is no number, text or collection only its type."""
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {list(value.shape)} and dtype {value.dtype}"
+    if value is None or isinstance(value, (str, bytes, int, float, complex, list, tuple, dict, set, np.generic)):
+        return " ".join(reprlib.repr(value).split())
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a value of type {type(value).__name__}"
 
 
 def _asymmetry(array: NDArray[np.floating], block: int = 256) -> tuple[float, float]:
@@ -142,10 +223,3 @@ def _asymmetry(array: NDArray[np.floating], block: int = 256) -> tuple[float, fl
             asymmetry = max(asymmetry, float(np.abs(lower - upper).max()))
             largest = max(largest, float(lower.max()), -float(lower.min()))
     return asymmetry, largest
-
-
-def _real(value: float, name: str) -> float:
-    array = np.asarray(value)
-    if array.ndim != 0 or array.dtype.kind not in "fiu":
-        raise ValueError(f"{name} must be a real number, got {value!r}")
-    return float(array)

@@ -11,12 +11,22 @@ Time is η · step; the loss is the mean over all n samples.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory._validation import as_real_array, check_choice, check_integer, check_noise_level, check_positive
+from theory._validation import (
+    LARGEST,
+    as_real_array,
+    check_choice,
+    check_flag,
+    check_integer,
+    check_noise_level,
+    check_number,
+    check_positive,
+)
 
 __all__ = [
     "alpha_flow",
@@ -93,7 +103,7 @@ def cluster_kernel_scale(within: float, between: float, *, n_classes: int = 2, l
         >>> cluster_kernel_scale(1.0, 0.5), cluster_kernel_scale(1.0, 0.5, n_classes=2, loss="softmax")
         (0.25, 0.5)
     """
-    k, other = (float(as_real_array(value, name)) for value, name in ((within, "within"), (between, "between")))
+    k, other = (check_number(value, name) for value, name in ((within, "within"), (between, "between")))
     classes = check_integer(n_classes, "n_classes", minimum=2)
     check_choice(loss, "loss", ("logistic", "softmax"))
     if not k > other:
@@ -135,6 +145,7 @@ def alpha_recursion(
     speed = check_positive(learning_rate, "learning_rate") * check_positive(kernel_scale, "kernel_scale")
     delta = check_noise_level(noise_level)
     total = check_integer(steps, "steps", minimum=0)
+    check_flag(complement, "complement")
     result = np.empty((total + 1, *start.shape), dtype=start.dtype)
     alpha, rest = start.astype(np.float64), 1 - start.astype(np.float64)
     result[0] = rest if complement else alpha
@@ -182,7 +193,13 @@ def alpha_flow(times: ArrayLike, *, alpha0: ArrayLike, kernel_scale: float, nois
         raise ValueError(f"times must be >= 0, got {t[t < 0].flat[0]}")
     start = _check_alpha(alpha0, "alpha0")
     delta = check_noise_level(noise_level)
-    target, a = np.broadcast_arrays(check_positive(kernel_scale, "kernel_scale") * delta * (1 - delta) * t, start)
+    check_flag(complement, "complement")
+    try:
+        target, a = np.broadcast_arrays(check_positive(kernel_scale, "kernel_scale") * delta * (1 - delta) * t, start)
+    except ValueError as error:
+        if "broadcast" not in str(error):
+            raise
+        raise ValueError(f"times and alpha0 must have shapes that fit, got {list(t.shape)} and {list(start.shape)}") from None
     v = _solve_margin_growth(np.where(a > 0, target, 0).astype(np.float64), a.astype(np.float64), delta)
     # Divided by e^v, which overflows first: 1 + a(e^v − 1) = e^v (e^{−v} + a(1 − e^{−v})).
     decay = np.exp(-v)
@@ -303,6 +320,8 @@ def first_step_overshoot_rate(kernel_scale: float, noise_level: float) -> float:
     delta = _check_inner_noise_level(noise_level)
     # ln((1−δ)/δ) = 2 artanh(x), ½ − δ = x/2 with x = 1 − 2δ: the ratio 4 artanh(x)/x is smooth at x = 0.
     x = 1 - 2 * delta
+    if delta < 0.25:  # x rounds to 1 long before the logarithm is lost
+        return 2 * (math.log1p(-delta) - math.log(delta)) / (x * kappa)
     return 4 / kappa if x == 0 else 4 * float(np.arctanh(x)) / (x * kappa)
 
 
@@ -320,7 +339,7 @@ def local_stability_rate(kernel_scale: float, noise_level: float, *, monotone: b
         (8.0, 4.0)
     """
     delta = _check_inner_noise_level(noise_level)
-    return (1 if monotone else 2) / (check_positive(kernel_scale, "kernel_scale") * delta * (1 - delta))
+    return (1 if check_flag(monotone, "monotone") else 2) / (check_positive(kernel_scale, "kernel_scale") * delta * (1 - delta))
 
 
 def _solve_margin_growth(target: NDArray[np.float64], a: NDArray[np.float64], delta: float) -> NDArray[np.float64]:
@@ -357,9 +376,9 @@ def _check_alpha(alpha: ArrayLike, name: str) -> FloatArray:
 
 def _check_residual(residual: ArrayLike) -> FloatArray:
     r = as_real_array(residual, "residual")
-    outside = (r <= 0) | (r > 1)
+    outside = (r < 1 / LARGEST) | (r > 1)
     if outside.any():
-        raise ValueError(f"residual must lie in (0, 1], got {r[outside].flat[0]}")
+        raise ValueError(f"residual must lie in [{1 / LARGEST:g}, 1], got {r[outside].flat[0]}")
     return r
 
 

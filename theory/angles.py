@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from theory._arc_cosine import Float64Array, gradient_gap, gradient_gap_slope, layers, shallow_gradient_gap, sine_minus, supplement
 from theory._parallel import blockwise
-from theory._validation import check_angle, check_choice, check_integer
+from theory._validation import check_angle, check_choice, check_depth
 
 __all__ = [
     "INFINITE_DEPTH_COSINE",
@@ -180,7 +180,7 @@ def inverse_gradient_angle(theta_h: ArrayLike, *, depth: int = 1, activation: st
     >>> round(float(np.degrees(inverse_gradient_angle(np.pi / 2))), 2)
     113.22
     """
-    depth = check_integer(depth, "depth")
+    depth = check_depth(depth)
     if check_choice(activation, "activation", ACTIVATIONS) == "linear":
         return blockwise(lambda block: block.copy(), check_angle(theta_h, "theta_h"))
     angle = check_angle(theta_h, "theta_h")
@@ -191,7 +191,6 @@ def inverse_gradient_angle(theta_h: ArrayLike, *, depth: int = 1, activation: st
     return blockwise(lambda block: _invert(block, depth, turn), angle)
 
 
-@lru_cache(maxsize=256)
 def turning_point(depth: int = 1) -> float:
     """Input angle at which θ_h is largest, in radians: 142.57° at depth 1, where φ tan φ = ½ for φ = π − θ; → π with growing depth.
 
@@ -200,8 +199,7 @@ def turning_point(depth: int = 1) -> float:
     >>> [round(float(np.degrees(turning_point(depth))), 1) for depth in (1, 2, 3)]
     [142.6, 148.3, 152.7]
     """
-    depth = check_integer(depth, "depth")
-    return _root(lambda theta: gradient_gap_slope(theta, depth), 0.5 * math.pi, math.pi)
+    return _turning_point(check_depth(depth))
 
 
 def max_gradient_angle(depth: int = 1) -> float:
@@ -224,15 +222,13 @@ def orthogonal_angle() -> float:
     return _root(lambda theta: 2.0 - shallow_gradient_gap(theta), 0.5 * math.pi, turning_point(1))
 
 
-@lru_cache(maxsize=256)
 def spreading_threshold(depth: int = 1) -> float:
     """Input angle below which ReLU spreads inputs (θ_h > θ) and above which it contracts them: 66.78° at depth 1 (tan θ = 2θ) (G4).
 
     >>> round(float(np.degrees(spreading_threshold())), 2)
     66.78
     """
-    depth = check_integer(depth, "depth")
-    return _root(lambda theta: gradient_gap(theta, depth) / (depth + 1) - 2.0 * np.sin(0.5 * theta) ** 2, 0.5, 0.5 * math.pi)
+    return _spreading_threshold(check_depth(depth))
 
 
 def small_angle_law(theta: ArrayLike, *, depth: int = 1) -> NDArray[np.floating]:
@@ -286,8 +282,18 @@ def kappa1(theta: ArrayLike) -> NDArray[np.floating]:
     return blockwise(value, check_angle(theta, "theta"))
 
 
+@lru_cache(maxsize=256)
+def _turning_point(depth: int) -> float:
+    return _root(lambda theta: gradient_gap_slope(theta, depth), 0.5 * math.pi, math.pi)
+
+
+@lru_cache(maxsize=256)
+def _spreading_threshold(depth: int) -> float:
+    return _root(lambda theta: gradient_gap(theta, depth) / (depth + 1) - 2.0 * np.sin(0.5 * theta) ** 2, 0.5, 0.5 * math.pi)
+
+
 def _checked(theta: ArrayLike, depth: int) -> tuple[NDArray[np.floating], int]:
-    return check_angle(theta, "theta"), check_integer(depth, "depth")
+    return check_angle(theta, "theta"), check_depth(depth)
 
 
 def _relu_gap(theta: Float64Array, depth: int) -> Float64Array:

@@ -13,6 +13,7 @@ A misprint that leaves one reading open (a wrong subscript, two names exchanged)
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -28,8 +29,8 @@ CLAIMS: Mapping[str, Claim] = MappingProxyType(
 """The register, id → Claim, in catalogue order."""
 
 
-def claim(id: str) -> Claim:
-    """Return the claim with this id.
+def claim(id: str, register: Mapping[str, Claim] = CLAIMS) -> Claim:
+    """Return the claim with this id; ``register`` is another one than the papers', for example with claims of one's own.
 
     >>> claim("D4").expected
     'DISAGREES'
@@ -38,10 +39,10 @@ def claim(id: str) -> Claim:
         ValueError: if the register has no such id; the message names it and the closest ids.
     """
     try:
-        return CLAIMS[id]
+        return register[id]
     except (KeyError, TypeError):
         pass
     folded = str(id).strip().upper()
-    close = [folded] if folded in CLAIMS else difflib.get_close_matches(folded, CLAIMS, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"known ids run from {next(iter(CLAIMS))} to {tuple(CLAIMS)[-1]}"
-    raise ValueError(f"unknown claim id {id!r}: {hint}")
+    close = [folded] if folded in register else difflib.get_close_matches(folded, register, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"known ids run from {next(iter(register))} to {tuple(register)[-1]}"
+    raise ValueError(f"unknown claim id {reprlib.repr(id)}: {hint}")

@@ -232,7 +232,7 @@ def _residual_writer(y: FloatArray, loss: str, shape: tuple[int, ...]) -> Callab
 def _common_shape(labels: tuple[int, ...], initial: tuple[int, ...] | None, base: int) -> tuple[int, ...]:
     if initial is None or initial == labels:
         return labels
-    same_problem = initial[:base] == labels[:base] and len(initial) in (base, base + 1)
+    same_problem = initial[:base] == labels[:base] and 0 not in initial and len(initial) in (base, base + 1)
     if not same_problem or (len(initial) == len(labels) and initial != labels):
         raise ValueError(f"initial_logits must have shape {list(labels[:base])} or that with an axis of draws, got {list(initial)}")
     return initial if len(initial) > len(labels) else labels
@@ -247,13 +247,16 @@ def _to_rows(values: FloatArray, shape: tuple[int, ...]) -> FloatArray:
 def _recorded_steps(record: int | Sequence[int] | IntArray | None, last: int) -> IntArray:
     if record is None:
         return np.arange(last + 1)
-    if np.ndim(record) == 0:
-        count = check_integer(record, "record", minimum=2)  # type: ignore[arg-type]
+    if not isinstance(record, (Sequence, np.ndarray)):
+        count = check_integer(record, "record", minimum=2)
         if last == 0:
             return np.zeros(1, dtype=np.int64)
         spaced = np.rint(np.geomspace(1, last, count - 1)).astype(np.int64) if count > 2 else np.array([last])
         return np.unique(np.concatenate([[0], spaced]))
-    at = np.asarray(record)
+    try:
+        at = np.asarray(record)
+    except ValueError:
+        raise ValueError("record must be None, an integer or a sequence of step numbers, got a ragged sequence") from None
     if at.ndim != 1 or at.size == 0 or at.dtype.kind not in "iu":
         raise ValueError(f"record must be None, an integer or a sequence of step numbers, got {record!r}")
     if (np.diff(at) <= 0).any() or at[0] < 0 or at[-1] > last:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory._validation import as_real_array, check_choice, check_kernel, check_noise_level
+from theory._validation import as_real_array, check_choice, check_instance, check_kernel, check_noise_level, check_number
 from theory.initialization_multiclass import initial_residuals
 from theory.segments import Segments, segment_geometry
 from theory.stopping_rules import noise_loss_rises
@@ -100,6 +100,9 @@ def eigen_alignment(kernel: ArrayLike, truth: ArrayLike, observed: ArrayLike, *,
     """
     k = check_kernel(kernel).astype(np.float64, copy=False)
     n = k.shape[0]
+    tolerance = check_number(rtol, "rtol")
+    if not 0 <= tolerance < 1:
+        raise ValueError(f"rtol must lie in [0, 1), got {rtol}")
     segments = Segments.from_labels(truth, observed, n_classes)
     if segments.n != n:
         raise ValueError(f"truth must have shape [{n}] to match the kernel, got [{segments.n}]")
@@ -110,7 +113,7 @@ def eigen_alignment(kernel: ArrayLike, truth: ArrayLike, observed: ArrayLike, *,
     if values[0] <= 0 or values[-1] < -1e-8 * values[0]:
         raise ValueError(f"kernel must be positive semi-definite and not zero, got smallest eigenvalue {values[-1]:.3g}")
     values = np.maximum(values, 0.0)
-    starts = np.flatnonzero(np.concatenate(([True], values[:-1] - values[1:] > rtol * values[0])))
+    starts = np.flatnonzero(np.concatenate(([True], values[:-1] - values[1:] > tolerance * values[0])))
     dimensions = np.diff(np.append(starts, n))
     noise = float(np.sum(flips**2))
     truth_energy = np.sum((vectors.T @ centred) ** 2, axis=1) / np.sum(centred**2)
@@ -146,6 +149,7 @@ def expected_flip_energy(alignment: EigenAlignment, noise_level: float) -> Float
         >>> expected_flip_energy(alignment, 0.25).round(4).tolist()
         [0.4375, 0.5625]
     """
+    check_instance(alignment, "alignment", EigenAlignment)
     along = check_noise_level(noise_level) * alignment.n_classes / (2 * (alignment.n_classes - 1))
     return np.asarray(along * alignment.truth_energy + (1 - along) * alignment.dimensions / alignment.n)
 
@@ -170,6 +174,7 @@ def learned_fraction(alignment: EigenAlignment, times: ArrayLike, *, vector: str
         >>> round(float(learned_fraction(alignment, 2.0, loss="squared")), 4)
         0.6321
     """
+    check_instance(alignment, "alignment", EigenAlignment)
     t = as_real_array(times, "times").astype(np.float64)
     if (t < 0).any():
         raise ValueError(f"times must not be negative, got {t[t < 0].flat[0]}")
@@ -185,7 +190,7 @@ def learning_time(alignment: EigenAlignment, *, fraction: float = 0.5, vector: s
         The time; inf if the vector has too much energy where the kernel is zero (or there are no flips).
 
     Raises:
-        ValueError: for a fraction outside (0, 1) or unknown choices.
+        ValueError: for a fraction outside [1e-12, 1) or unknown choices.
 
     Source:
         R1; notes/early_stopping.md §6.
@@ -195,8 +200,9 @@ def learning_time(alignment: EigenAlignment, *, fraction: float = 0.5, vector: s
         >>> round(learning_time(alignment, loss="squared") / math.log(2), 9)
         2.0
     """
-    if not 0 < float(as_real_array(fraction, "fraction")) < 1:
-        raise ValueError(f"fraction must lie in (0, 1), got {fraction}")
+    check_instance(alignment, "alignment", EigenAlignment)
+    if not 1e-12 <= check_number(fraction, "fraction") < 1:
+        raise ValueError(f"fraction must lie in [1e-12, 1), got {fraction}")
     energy = _energy(alignment, vector)
     rates = _rates(alignment, loss)
     if energy[rates > 0].sum() <= fraction:
@@ -253,6 +259,8 @@ def rival_accounts(
     truth_time = learning_time(alignment, fraction=fraction, vector="truth", loss=loss)
     flip_time = learning_time(alignment, fraction=fraction, vector="flips", loss=loss)
     a, rho = float(geometry.pooled_alpha), float(geometry.pooled_rho)
+    if math.isnan(a):
+        raise ValueError("kernel must give clean and noisy samples a gradient, got a sum of length zero")
     return RivalAccounts(
         truth_time=truth_time,
         flip_time=flip_time,

@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from theory._arc_cosine import layers
-from theory._validation import as_real_array, check_angle, check_integer, check_noise_level, check_positive
+from theory._validation import check_angle, check_depth, check_integer, check_noise_level, check_number, check_positive
 
 __all__ = ["critical_depth", "largest_noise_for_clean_priority", "noisy_sample_drift", "samples_for_clean_priority"]
 
@@ -153,7 +153,7 @@ def critical_depth(
     m = check_integer(samples_per_class, "samples_per_class")
     beta, classes = _beta(noise_level, n_classes)
     angles = np.array([_one_angle(within_angle, "within_angle"), _one_angle(between_angle, "between_angle")])
-    recursion = layers(angles, check_integer(max_depth, "max_depth"))
+    recursion = layers(angles, check_depth(max_depth, "max_depth"))
     previous, half_sine, _ = next(recursion)
     gap = 2 * half_sine**2  # (L+1)(1 − cos θ_h), layer by layer as in theory._arc_cosine.gradient_gap
     found = 0
@@ -180,7 +180,7 @@ def _beta(noise_level: float, n_classes: int) -> tuple[float, int]:
 
 
 def _kernel_means(diagonal: float, within: float, between: float) -> tuple[float, float, float]:
-    return check_positive(diagonal, "diagonal"), float(as_real_array(within, "within")), float(as_real_array(between, "between"))
+    return check_positive(diagonal, "diagonal"), check_number(within, "within"), check_number(between, "between")
 
 
 def _one_angle(angle: float, name: str) -> float:

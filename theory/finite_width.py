@@ -34,7 +34,7 @@ class NtkMoments:
     Attributes:
         width: m, number of hidden neurons.
         activation: "relu" or "linear".
-        convention: "eq7", "eq6" (scale of Eqs. (6), (7) [A]) or "eq2" (scale of Eq. (2) [B]).
+        convention: "eq7", "eq6" (scale of Eqs. (6), (7) [A]), "eq2" (K(x, x) = 2 on average) or "eq2-literal"; see `ntk_moments`.
         mean: E K(x, z), exact.
         variance: Var K(x, z), exact.
         diagonal_mean: E K(x, x) = E K(z, z), exact.
@@ -107,9 +107,9 @@ def ntk_moments(theta: ArrayLike, *, width: int, activation: str = "relu", conve
         theta: input angle θ_d, radians, any shape.
         width: number of hidden neurons m.
         activation: "relu" (Eq. (7) [A], or Eq. (2) [B] with L = 1) or "linear" (Eq. (6) [A]).
-        convention: "eq7", and "eq6" for the linear network: factor 1/√m of Eqs. (6), (7) [A], for which E K(x, x) is 1 (ReLU) and
-            2 (linear); "eq2": √(2/m) of Eq. (2) [B], for which every kernel is twice as large (for the linear network this is the
-            formula with σ = id taken literally, while `theory.ntk` keeps the scale of Eq. (6) there).
+        convention: as `theory.ntk` at depth 1. "eq7" and, for the linear network, "eq6": factor 1/√m of Eqs. (6), (7) [A], for which
+            E K(x, x) is 1 (ReLU) and 2 (linear). "eq2": E K(x, x) = 2 for both, √(2/m) of Eq. (2) [B] for ReLU and √(1/m) for linear.
+            "eq2-literal": √(2/m) for both, so that E K(x, x) = 4 for linear.
 
     Raises:
         ValueError: if an angle lies outside [0, π], the width is not a positive integer, or a choice is unknown.
@@ -125,10 +125,10 @@ def ntk_moments(theta: ArrayLike, *, width: int, activation: str = "relu", conve
     angle = check_angle(theta)
     m = check_integer(width, "width")
     check_choice(activation, "activation", ("relu", "linear"))
-    check_choice(convention, "convention", ("eq6", "eq7", "eq2"))
+    check_choice(convention, "convention", ("eq2", "eq2-literal", "eq6", "eq7"))
     if convention == "eq6" and activation != "linear":
         raise ValueError(f"convention 'eq6' is the linear network of Eq. (6) [A]: activation must be 'linear', got {activation!r}")
-    scale = 2.0 if convention == "eq2" else 1.0
+    scale = 2.0 if convention == "eq2-literal" or (convention == "eq2" and activation == "relu") else 1.0
     exact = np.minimum(angle.astype(np.float64), np.pi)
     terms = _relu_terms(exact) if activation == "relu" else _linear_terms(exact)
     sine_squared = terms["sine_squared"]

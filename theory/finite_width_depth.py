@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from theory._validation import check_integer
+from theory._validation import check_depth, check_integer
 
 __all__ = ["DRIFT_EXPONENTS", "DiagonalMoments", "DriftExponent", "diagonal_moments"]
 
@@ -83,7 +83,7 @@ def diagonal_moments(*, depth: int, width: int) -> DiagonalMoments:
         >>> round(diagonal_moments(depth=2, width=64).logit_kurtosis, 2)
         3.49
     """
-    L = check_integer(depth, "depth")
+    L = check_depth(depth)
     m = check_integer(width, "width")
     # Excesses over the infinite-width values are carried (u = U − (k+1), w = W − (k+1)²): no cancellation when m is large.
     power = 0.0  # q^k − 1
@@ -110,6 +110,8 @@ def diagonal_moments(*, depth: int, width: int) -> DiagonalMoments:
 
 _FIXED_TIME = ("time η·step fixed while the width grows", "output centred at its initial value", "one hidden layer")
 
+_OWN_GATES = "m ≫ n⁴ (notes/drift.md): below it the fluctuating part m^(-3/4) dominates, the part of one sign being O(1/n) of it"
+
 DRIFT_EXPONENTS: Mapping[str, DriftExponent] = MappingProxyType(
     {
         "gradient-relu": DriftExponent("‖∇h_t − ∇h_0‖/‖∇h_0‖", "relu", -1 / 4, "heuristic", _FIXED_TIME),
@@ -119,10 +121,10 @@ DRIFT_EXPONENTS: Mapping[str, DriftExponent] = MappingProxyType(
             "relu",
             -1 / 2,
             "heuristic",
-            (*_FIXED_TIME, "m ≫ 1e5: below it the fluctuating part m^(-3/4) dominates, and local exponents lie between -3/4 and -0.65"),
+            (*_FIXED_TIME, _OWN_GATES),
         ),
         "kernel-tanh": DriftExponent("|K_t − K_0|/|K_0|", "tanh", -1.0, "measured", _FIXED_TIME),
-        "linearisation-relu": DriftExponent("|h_t − h_t^lin|", "relu", -1 / 2, "heuristic", _FIXED_TIME),
+        "linearisation-relu": DriftExponent("|h_t − h_t^lin|", "relu", -1 / 2, "heuristic", (*_FIXED_TIME, _OWN_GATES)),
         "linearisation-tanh": DriftExponent("|h_t − h_t^lin|", "tanh", -1.0, "measured", _FIXED_TIME),
         "weights": DriftExponent("‖w_t − w_0‖", "relu", 0.0, "theorem", _FIXED_TIME),
     }

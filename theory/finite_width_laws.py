@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory._validation import as_real_array, check_angle, check_choice, check_integer, check_positive
+from theory._validation import LARGEST, as_real_array, check_angle, check_choice, check_flag, check_integer, check_positive
 
 __all__ = [
     "chi2_combination_cdf",
@@ -54,14 +54,17 @@ def chi2_combination_cdf(values: ArrayLike, *, weights: ArrayLike, degrees: Arra
     dof = as_real_array(degrees, "degrees").astype(np.float64)
     if lam.ndim != 1 or lam.shape != dof.shape:
         raise ValueError(f"weights and degrees must both have shape [k], got {list(lam.shape)} and {list(dof.shape)}")
-    if (dof <= 0).any():
-        raise ValueError(f"degrees must be positive, got {dof[dof <= 0][0]}")
-    if not lam.any():
-        raise ValueError("weights must not all be zero")
+    if (dof < 1 / LARGEST).any():
+        raise ValueError(f"degrees must be at least {1 / LARGEST:g}, got {dof[dof < 1 / LARGEST][0]}")
+    if not np.max(np.abs(lam)) >= 1 / LARGEST:
+        raise ValueError(
+            f"weights must not all be zero: one must be at least {1 / LARGEST:g} in size, got {np.max(np.abs(lam), initial=0):g}"
+        )
     scale = np.max(np.abs(lam))
     keep = np.abs(lam) > 1e-300 * scale
     lam, dof = lam[keep] / scale, dof[keep]
     flat = v.ravel() / scale
+    flat[np.abs(flat) < 1e-280] = 0.0  # beyond what the smaller tail resolves
     out = np.empty_like(flat)
     for start in range(0, flat.size, _CHUNK):
         out[start : start + _CHUNK] = _contour_cdf(flat[start : start + _CHUNK], lam, dof)
@@ -78,7 +81,7 @@ def linear_ntk_cdf(values: ArrayLike, theta: float, *, width: int, convention: s
         values: kernel values, any shape.
         theta: input angle, radians, one number.
         width: number of hidden neurons m.
-        convention: "eq6" or "eq7": scale of Eqs. (6), (7) [A]; "eq2": twice that.
+        convention: "eq6", "eq7" or "eq2": K(x, x) = 2 on average, as `theory.ntk`; "eq2-literal": twice that, √(2/m) left in place.
 
     Raises:
         ValueError: if theta is not one angle in [0, π], the width is not a positive integer, or the convention is unknown.
@@ -95,7 +98,7 @@ def linear_ntk_cdf(values: ArrayLike, theta: float, *, width: int, convention: s
     if angle.ndim != 0:
         raise ValueError(f"theta must be one angle, got shape {list(angle.shape)}")
     m = check_integer(width, "width")
-    scale = _scale(convention)
+    scale = _scale(convention, "eq2-literal")
     c = math.cos(float(angle))
     weights = np.array([math.cos(float(angle) / 2) ** 2, -(math.sin(float(angle) / 2) ** 2), c])
     return chi2_combination_cdf(as_real_array(values, "values") * (m / scale), weights=weights, degrees=[m, m, m])
@@ -110,7 +113,7 @@ def relu_ntk_diagonal_cdf(values: ArrayLike, *, width: int, convention: str = "e
     Args:
         values: kernel values, any shape.
         width: number of hidden neurons m.
-        convention: "eq7": scale of Eq. (7) [A]; "eq2": twice that.
+        convention: "eq7": scale of Eq. (7) [A]; "eq2" or "eq2-literal": twice that.
 
     Raises:
         ValueError: if a value is not finite, the width is not a positive integer, or the convention is unknown.
@@ -126,7 +129,7 @@ def relu_ntk_diagonal_cdf(values: ArrayLike, *, width: int, convention: str = "e
 
     y = as_real_array(values, "values").astype(np.float64)
     m = check_integer(width, "width")
-    x = y * (m / (2 * _scale(convention)))
+    x = y * (m / (2 * _scale(convention, "eq2", "eq2-literal")))
     reach = math.ceil(6 * math.sqrt(m))  # Hoeffding: P(|N − m/2| > 6√m) ≤ 2 e^{-72}
     active = np.arange(max(0, m // 2 - reach), min(m, (m + 1) // 2 + reach) + 1, dtype=np.float64)
     if m <= 1000:  # exact integers rather than differences of large logarithms
@@ -158,7 +161,7 @@ def gram_entry_variance(width: int, *, diagonal: bool) -> float:
         >>> gram_entry_variance(100, diagonal=True)
         0.02
     """
-    return (2.0 if diagonal else 1.0) / check_integer(width, "width")
+    return (2.0 if check_flag(diagonal, "diagonal") else 1.0) / check_integer(width, "width")
 
 
 def gram_frobenius_moment(width: int, *, n_inputs: int) -> float:
@@ -228,14 +231,14 @@ def gram_deviation_probability(epsilon: ArrayLike, *, width: int, diagonal: bool
     if (e < 0).any():
         raise ValueError(f"epsilon must not be negative, got {e[e < 0].flat[0]}")
     m = check_integer(width, "width")
-    if diagonal:
+    if check_flag(diagonal, "diagonal"):
         tails: NDArray[np.float64] = gammaincc(m / 2, m * (1 + e) / 2) + gammainc(m / 2, m * np.maximum(1 - e, 0.0) / 2)
         return tails
     return 2 * chi2_combination_cdf(-e * m, weights=[0.5, -0.5], degrees=[m, m])
 
 
-def _scale(convention: str) -> float:
-    return 2.0 if check_choice(convention, "convention", ("eq6", "eq7", "eq2")) == "eq2" else 1.0
+def _scale(convention: str, *doubled: str) -> float:
+    return 2.0 if check_choice(convention, "convention", ("eq2", "eq2-literal", "eq6", "eq7")) in doubled else 1.0
 
 
 def _contour_cdf(values: NDArray[np.float64], lam: NDArray[np.float64], dof: NDArray[np.float64]) -> NDArray[np.float64]:

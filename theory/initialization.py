@@ -168,7 +168,7 @@ def sample_segment_cosine(kernel: ArrayLike, residuals: ArrayLike, members: Arra
     r = as_real_array(residuals, "residuals")
     if r.ndim not in (1, 2) or r.shape[0] != n or r.size == 0:
         raise ValueError(f"residuals must have shape [{n}] or [{n}, C], got {list(r.shape)}")
-    mask = np.asarray(members)
+    mask = _as_mask(members)
     if mask.shape != (n,) or mask.dtype != np.bool_:
         raise ValueError(f"members must be a bool mask of shape [{n}], got dtype {mask.dtype} and shape {list(mask.shape)}")
     if not mask.any():
@@ -180,11 +180,18 @@ def sample_segment_cosine(kernel: ArrayLike, residuals: ArrayLike, members: Arra
     product = k[:, mask] @ rows[mask]
     squared_norm = float(np.sum(rows[mask] * product[mask]))
     if not squared_norm > 0:
-        raise ValueError(f"the segment gradient must not be zero, got squared norm {squared_norm:.3g}")
+        raise ValueError(f"kernel and residuals must give the segment a gradient that is not zero, got squared norm {squared_norm:.3g}")
     length = np.sqrt(np.diag(k)) * np.linalg.norm(rows, axis=1)
     inner = np.sum(rows * product, axis=1)
     cosine = np.divide(inner, length, out=np.full_like(inner, np.nan), where=length > 0) / math.sqrt(squared_norm)
     return np.asarray(np.clip(cosine, -1, 1))
+
+
+def _as_mask(members: ArrayLike) -> NDArray[np.generic]:
+    try:
+        return np.asarray(members)
+    except ValueError:
+        raise ValueError("members must be a bool mask, got a ragged sequence") from None
 
 
 def initial_truth_cosine(kernel: ArrayLike, truth: ArrayLike, noise_level: float, *, n_noise: Sequence[int] | None = None) -> float:
@@ -215,22 +222,22 @@ def initial_truth_cosine(kernel: ArrayLike, truth: ArrayLike, noise_level: float
     product = k @ signs
     truth_form = float(signs @ product)
     if not truth_form > 0:
-        raise ValueError(f"the noise-free gradient must not be zero, got squared norm {truth_form:.3g}")
+        raise ValueError(f"kernel and truth must give a noise-free gradient that is not zero, got squared norm {truth_form:.3g}")
     trace = float(np.trace(k))
     if n_noise is None:
         kept = 1 - 2 * delta
         cross, square = kept * truth_form, kept**2 * truth_form + 4 * delta * (1 - delta) * trace
         return cross / math.sqrt(truth_form * square)
+    if as_real_array(n_noise, "n_noise").shape != (2,):
+        raise ValueError(f"n_noise must hold one count for each of the 2 classes, got {n_noise!r:.60}")
     counts = [check_integer(count, f"n_noise[{c}]", minimum=0) for c, count in enumerate(n_noise)]
-    if len(counts) != 2:
-        raise ValueError(f"n_noise must hold one count for each of the 2 classes, got {len(counts)}")
     mean_flip = np.ones(k.shape[0])  # E s_i ŝ_i
     correction = 0.0
     for c, sign in enumerate((-1.0, 1.0)):
         members = signs == sign
         size = int(members.sum())
         if counts[c] > size:
-            raise ValueError(f"n_noise[{c}] must be at most the class size {size}, got {counts[c]}")
+            raise ValueError(f"n_noise[{c}] must be at most the size of class {c} in truth, {size}, got {counts[c]}")
         if size == 0:
             continue
         kept = 1 - 2 * counts[c] / size

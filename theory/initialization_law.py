@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory._validation import as_real_array, check_choice, check_kernel, check_noise_level, check_positive
+from theory._validation import LARGEST, as_real_array, check_choice, check_kernel, check_noise_level, check_number, check_positive
 from theory.initialization import binary_signs
 
 __all__ = [
@@ -140,8 +140,8 @@ def log_ratio_law(noise_level: float, *, logit_deviation: float, spread: float =
         (1.5, 0.657)
     """
     delta = check_noise_level(noise_level)
-    if delta == 0:
-        raise ValueError("noise_level must lie in (0, 1) for a ratio to exist, got 0")
+    if delta < 1 / LARGEST:
+        raise ValueError(f"noise_level must lie in (0, 1), at least {1 / LARGEST:g}, for a ratio to exist, got {noise_level}")
     deviation = check_positive(logit_deviation, "logit_deviation")
     return LogRatioLaw(mean_log=math.log((1 - delta) / delta), deviation=deviation, spread=_spread(spread, "spread"))
 
@@ -215,8 +215,8 @@ def probability_clean_dominates_both(noise_level: float, *, covariance: ArrayLik
     """
     law = log_ratio_law(noise_level, logit_deviation=1.0)
     c = check_kernel(covariance, "covariance", n=2).astype(np.float64)
-    if c[0, 0] <= 0 or c[1, 1] <= 0:
-        raise ValueError(f"covariance must have a positive diagonal, got {c[0, 0]} and {c[1, 1]}")
+    if min(c[0, 0], c[1, 1]) < 1 / LARGEST:
+        raise ValueError(f"covariance must have a positive diagonal, at least {1 / LARGEST:g}, got {c[0, 0]} and {c[1, 1]}")
     correlation = float(c[0, 1] / math.sqrt(c[0, 0] * c[1, 1]))
     if abs(correlation) > 1 + 1e-9:
         raise ValueError(f"covariance must have a correlation in [-1, 1], got {correlation}")
@@ -244,7 +244,7 @@ def _class_averages(covariance: ArrayLike, truth: ArrayLike, kernel: ArrayLike |
 
 
 def _spread(value: float, name: str) -> float:
-    tau = float(as_real_array(value, name))
+    tau = check_number(value, name)
     if tau < 0:
         raise ValueError(f"{name} must not be negative, got {value}")
     return tau

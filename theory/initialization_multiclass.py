@@ -7,14 +7,16 @@ Derivations: notes/initialization.md §6.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory._validation import as_real_array, check_choice, check_integer, check_noise_level
+from theory._validation import as_real_array, check_choice, check_integer, check_noise_level, check_positive
 
 __all__ = [
+    "full_gradient_cosine",
     "initial_residuals",
     "multiclass_segment_ratio",
     "noise_free_gradient_factor",
@@ -87,6 +89,42 @@ def opposed_residual_cosine(n_classes: int) -> float:
         -0.25
     """
     return -1 / (check_integer(n_classes, "n_classes", minimum=2) - 1)
+
+
+def full_gradient_cosine(mean_diagonal: float, mean_off_diagonal: float, *, n_clean: int, n_noise: int, n_classes: int) -> float:
+    """Return the cosine between the full vector segment gradients of a class at f ≡ 1/C, with finite-sample terms.
+
+    It is E<g_clean, g_noise>/√(E‖g_clean‖² E‖g_noise‖²) over a uniformly random noisy subset of fixed size and uniformly random wrong
+    labels; each of the three expectations is exact. It tends to −1 as the noisy samples grow in number (M4), the slower the more classes:
+    the term of a noisy sample with itself weighs (C − 1)² times as much as in one logit. Two classes: the cosine of `expected_segments`.
+
+    Args:
+        mean_diagonal: K̄_d > 0 over the class (see `class_kernel_means`).
+        mean_off_diagonal: K̄_o over the class, 0 < K̄_o ≤ K̄_d.
+        n_clean: n_c ≥ 1.
+        n_noise: n_n ≥ 1.
+        n_classes: C ≥ 2.
+
+    Raises:
+        ValueError: for a non-positive kernel mean or size, K̄_o > K̄_d, or fewer than two classes.
+
+    Source:
+        §5 [A, B] (M4); notes/initialization.md §6.
+
+    Example:
+        >>> print(f"{full_gradient_cosine(2.0, 1.5, n_clean=70, n_noise=30, n_classes=10):.3f}")
+        -0.467
+    """
+    diagonal = check_positive(mean_diagonal, "mean_diagonal")
+    off = check_positive(mean_off_diagonal, "mean_off_diagonal")
+    if off > diagonal:
+        raise ValueError(f"mean_off_diagonal must be at most mean_diagonal = {mean_diagonal}, got {mean_off_diagonal}")
+    n_c, n_n = check_integer(n_clean, "n_clean"), check_integer(n_noise, "n_noise")
+    others = check_integer(n_classes, "n_classes", minimum=2) - 1
+    # In units of (1 − 1/C) n_c K̄_o and (1 − 1/C) n_n K̄_o/(C − 1)²: a residual row has the square 1 − 1/C, the mean noisy row that/(C − 1)².
+    clean = diagonal / off + n_c - 1
+    noise = others**2 * diagonal / off + n_n - 1
+    return -math.sqrt(n_c / clean) * math.sqrt(n_n / noise)
 
 
 def initial_residuals(observed: ArrayLike, *, n_classes: int) -> NDArray[np.float64]:

@@ -21,13 +21,13 @@ from theory._pairwise import Transform, pairwise
 from theory._profile import AngleProfile, gradient_profile, output_profile
 from theory._rows import Rows, row_exponents, scale_rows
 from theory._transforms import AngleTransform, DistanceTransform, ScaledProduct
-from theory._validation import as_real_array, check_choice, check_inputs, check_integer, check_positive
+from theory._validation import as_real_array, check_choice, check_depth, check_inputs, check_positive
 from theory.packed import PackedKernel, pack
 
 __all__ = ["gaussian_kernel", "laplacian_kernel", "nngp", "ntk"]
 
 ACTIVATIONS = ("relu", "linear")
-CONVENTIONS = ("eq2", "eq6", "eq7")
+CONVENTIONS = ("eq2", "eq2-literal", "eq6", "eq7")
 
 Checker = Callable[[ArrayLike, str], NDArray[np.floating]]
 
@@ -70,7 +70,9 @@ def ntk(
         depth: number of hidden layers L ≥ 1.
         activation: "relu" or "linear".
         convention: scale of the network. "eq2": Eq. (2) [B], K(x, x) = (L+1)|x|². "eq7": Eq. (7) [A], ReLU of depth 1 with
-            K(x, x) = |x|², half of "eq2". "eq6": Eq. (6) [A], linear of depth 1, K = 2 x·z.
+            K(x, x) = |x|², half of "eq2". "eq6": Eq. (6) [A], linear of depth 1, K = 2 x·z. "eq2-literal": Eq. (2) [B] with the
+            identity for σ and √(2/m) left as it is, K = 2^L (L+1) x·z for linear, as "eq2" for ReLU: the network
+            ``empirical.FullyConnected(activation="linear", convention="eq2")``.
         memory_budget: bytes that the computation and its result may take beside ``x``. With it (and without ``z``) the result is a
             `PackedKernel`: half the matrix, in float64 where that fits, else in float32.
 
@@ -128,7 +130,7 @@ def nngp(
         z: rows ``[n', d]``, or None for all pairs of ``x``.
         depth: number of hidden layers L ≥ 1.
         activation: "relu" or "linear" (x·z).
-        convention: "eq2" or, at depth 1, "eq7" (half of it) and "eq6" (linear, x·z); see `ntk`.
+        convention: "eq2" or, at depth 1, "eq7" (half of it) and "eq6" (linear, x·z); "eq2-literal": linear, 2^L x·z; see `ntk`.
         memory_budget: as `ntk`.
 
     Returns:
@@ -208,13 +210,15 @@ def laplacian_kernel(
 
 def _network(depth: int, activation: str, convention: str) -> tuple[int, float]:
     """Return the depth and the factor of the convention relative to Eq. (2) [B]."""
-    depth = check_integer(depth, "depth")
+    depth = check_depth(depth)
     check_choice(activation, "activation", ACTIVATIONS)
     check_choice(convention, "convention", CONVENTIONS)
     if convention == "eq6" and (activation, depth) != ("linear", 1):
         raise ValueError(f"convention 'eq6' is the linear network of depth 1, got activation={activation!r}, depth={depth}")
     if convention == "eq7" and (activation, depth) != ("relu", 1):
         raise ValueError(f"convention 'eq7' is the ReLU network of depth 1, got activation={activation!r}, depth={depth}")
+    if convention == "eq2-literal" and activation == "linear":
+        return depth, 2.0**depth
     return depth, 0.5 if convention == "eq7" else 1.0
 
 
@@ -257,7 +261,7 @@ def _linear(x: ArrayLike, z: ArrayLike | None, *, factor: float, memory_budget: 
 def _distance_kernel(
     x: ArrayLike, z: ArrayLike | None, *, bandwidth: float, gaussian: bool, memory_budget: int | None
 ) -> NDArray[np.floating] | PackedKernel:
-    bandwidth = check_positive(bandwidth, "bandwidth")
+    bandwidth = check_positive(bandwidth, "bandwidth", smallest=5e-324, limit=np.inf)
     left, right = _inputs(x, z, _check_points)
     other = left if right is None else right
     # One power of two for all rows, and a common centre: distances do not change, and products of centred rows cancel less.
@@ -294,7 +298,7 @@ def _evaluate(
 
 
 def _check_points(x: ArrayLike, name: str) -> NDArray[np.floating]:
-    array = as_real_array(x, name)
+    array = as_real_array(x, name, limit=np.inf)
     if array.ndim != 2 or array.size == 0:
         raise ValueError(f"{name} must have shape [n, d] with n, d >= 1, got shape {list(array.shape)}")
     return array

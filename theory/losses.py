@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory._validation import as_real_array, check_choice
+from theory._validation import as_real_array, check_choice, check_integer
 
 __all__ = ["LOSSES", "check_labels", "errors", "loss_values", "residuals", "sigmoid"]
 
@@ -64,8 +64,8 @@ def residuals(logits: ArrayLike, labels: ArrayLike, *, loss: str = "logistic", a
         [-0.5, 0.5]
     """
     check_choice(loss, "loss", LOSSES)
-    h = as_real_array(logits, "logits")
-    return _residuals(h, check_labels(labels, loss=loss, axis=axis).astype(h.dtype, copy=False), loss, axis)
+    h, y = _logits_and_labels(logits, labels, loss, axis)
+    return _residuals(h, y.astype(h.dtype, copy=False), loss, axis)
 
 
 def loss_values(logits: ArrayLike, labels: ArrayLike, *, loss: str = "logistic", axis: int = -1) -> FloatArray:
@@ -88,8 +88,8 @@ def loss_values(logits: ArrayLike, labels: ArrayLike, *, loss: str = "logistic",
         True
     """
     check_choice(loss, "loss", LOSSES)
-    h = as_real_array(logits, "logits")
-    y = check_labels(labels, loss=loss, axis=axis).astype(h.dtype, copy=False)
+    h, y = _logits_and_labels(logits, labels, loss, axis)
+    y = y.astype(h.dtype, copy=False)
     if loss == "squared":
         return np.asarray(0.5 * (h - y) ** 2)
     if loss == "logistic":
@@ -117,14 +117,24 @@ def errors(logits: ArrayLike, labels: ArrayLike, *, loss: str = "logistic", axis
         [0.0, 1.0, 0.5]
     """
     check_choice(loss, "loss", LOSSES)
-    h = as_real_array(logits, "logits")
-    y = check_labels(labels, loss=loss, axis=axis)
+    h, y = _logits_and_labels(logits, labels, loss, axis)
     if loss == "softmax":
         best = h == h.max(axis=axis, keepdims=True)
         return np.asarray(1 - (best * y).sum(axis=axis) / best.sum(axis=axis))
     middle = 0.0 if loss == "logistic" else _middle(y)
     side = np.sign(y - 0.5) if loss == "logistic" else np.sign(y - middle)
     return np.asarray(0.5 * (1 - np.sign(h - middle) * side))
+
+
+def _logits_and_labels(logits: ArrayLike, labels: ArrayLike, loss: str, axis: int) -> tuple[FloatArray, FloatArray]:
+    h = as_real_array(logits, "logits")
+    check_integer(axis, "axis", minimum=-h.ndim, maximum=max(h.ndim - 1, 0))
+    y = check_labels(labels, loss=loss, axis=axis)
+    try:
+        np.broadcast_shapes(h.shape, y.shape)
+    except ValueError:
+        raise ValueError(f"logits and labels must have shapes that fit, got {list(h.shape)} and {list(y.shape)}") from None
+    return h, y
 
 
 def check_labels(labels: ArrayLike, *, loss: str, axis: int = -1) -> FloatArray:

@@ -31,7 +31,7 @@ def batch_noise_probabilities(n_samples: int, n_noise: int, *, batch_size: int) 
         >>> batch_noise_probabilities(4, 2, batch_size=2).round(4).tolist()
         [0.1667, 0.6667, 0.1667]
     """
-    n, k_n, b = _counts(n_samples, n_noise, batch_size)
+    n, k_n, b = _counts(n_samples, n_noise, batch_size, name="n_noise")
     return _hypergeometric(n, k_n, b)
 
 
@@ -73,7 +73,7 @@ def class_noise_majority_probability(n_samples: int, class_size: int, class_nois
         >>> print(f"{class_noise_majority_probability(12000, 6000, 2400, batch_size=256):.4f}")
         0.0119
     """
-    n, size, b = _counts(n_samples, class_size, batch_size)
+    n, size, b = _counts(n_samples, class_size, batch_size, name="class_size")
     noisy = check_integer(class_noise, "class_noise", minimum=0)
     if noisy > size:
         raise ValueError(f"class_noise must be at most class_size = {size}, got {class_noise}")
@@ -114,18 +114,18 @@ def batch_alpha_deviation(alpha: float, *, noise_level: float, batch_size: int, 
     b = check_integer(batch_size, "batch_size")
     factor = 1.0
     if n_samples is not None:
-        n = check_integer(n_samples, "n_samples", minimum=2)
+        n = check_integer(n_samples, "n_samples", minimum=2, maximum=10**12)
         if b > n:
             raise ValueError(f"batch_size must be at most n_samples = {n}, got {batch_size}")
         factor = 1 - (b - 1) / (n - 1)
     return value * math.sqrt(factor / (b * delta * (1 - delta)))
 
 
-def _counts(n_samples: int, n_marked: int, batch_size: int) -> tuple[int, int, int]:
-    n = check_integer(n_samples, "n_samples")
-    marked, b = check_integer(n_marked, "marked samples", minimum=0), check_integer(batch_size, "batch_size")
+def _counts(n_samples: int, n_marked: int, batch_size: int, *, name: str) -> tuple[int, int, int]:
+    n = check_integer(n_samples, "n_samples", maximum=10**12)
+    marked, b = check_integer(n_marked, name, minimum=0), check_integer(batch_size, "batch_size")
     if marked > n:
-        raise ValueError(f"marked samples must be at most n_samples = {n}, got {n_marked}")
+        raise ValueError(f"{name} must be at most n_samples = {n}, got {n_marked}")
     if b > n:
         raise ValueError(f"batch_size must be at most n_samples = {n}, got {batch_size}")
     return n, marked, b

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory._validation import as_real_array, check_integer, check_noise_level, check_positive
+from theory._validation import LARGEST, as_real_array, check_integer, check_noise_level, check_positive
 from theory.alpha import initial_alpha
 from theory.losses import _sigmoid
 
@@ -145,7 +145,7 @@ def equicorrelated_flow(times: ArrayLike, *, coupling: float, noise_level: float
         return np.asarray(np.stack([shared, shared]) - np.diag(d))
 
     end = float(s[-1])
-    if end == 0:
+    if end < 1 / LARGEST:  # nothing has moved
         return _equicorrelated_run(s, np.zeros((s.size, 2)), delta)
     first = 1e-3 * min(end, 1 / (1 + q))
     solution = solve_ivp(slope, (0, end), np.zeros(2), method="Radau", jac=jacobian, t_eval=s, rtol=1e-10, atol=1e-12, first_step=first)
@@ -332,8 +332,8 @@ def _two_clusters(
         if values.shape != (2,):
             raise ValueError(f"{name} must hold two numbers, got shape {list(values.shape)}")
     n, delta, h = pairs
-    if (n <= 0).any():
-        raise ValueError(f"sizes must be positive, got {n.tolist()}")
+    if (n < 1e-50).any():
+        raise ValueError(f"sizes must be at least 1e-50, got {n.tolist()}")
     if (delta < 0).any() or (delta >= 1).any():
         raise ValueError(f"noise_levels must lie in [0, 1), got {delta.tolist()}")
     return k, n, delta, h

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from theory._validation import check_instance
 from theory.losses import errors, loss_values
-from theory.segments import SegmentGeometry, Segments
+from theory.segments import SegmentGeometry, Segments, class_labels
 from theory.truth_gradient import TruthGeometry, check_logits, label_array, segment_residuals, truth_gram
 
 __all__ = ["SegmentHistory", "segment_history"]
@@ -91,6 +92,7 @@ def segment_history(
         >>> float(history.pooled_alpha[0]), float(history.noise_error[0])
         (1.0, 0.5)
     """
+    check_instance(segments, "segments", Segments)
     h, loss = check_logits(logits, segments, leading=1)
     gram = truth_gram(kernel, h, segments)
     two = 2 * segments.n_classes
@@ -139,7 +141,7 @@ def _test_curves(
     if test_logits is None or test_truth is None:
         missing = "test_truth" if test_truth is None else "test_logits"
         raise ValueError(f"test_logits and test_truth must come together, got no {missing}")
-    truth = Segments.from_labels(test_truth, test_truth, segments.n_classes).truth
+    truth = class_labels(test_truth, "test_truth", segments.n_classes)
     h, test_form = check_logits(test_logits, segments, leading=1, n=truth.size, name="test_logits")
     if test_form != loss or h.shape[0] != n_times:
         raise ValueError(f"test_logits must have the form of the logits at {n_times} times, got shape {list(h.shape)}")

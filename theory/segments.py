@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory._validation import as_real_array, check_integer
+from theory._validation import as_real_array, check_instance, check_integer
 from theory.packed import PackedKernel, check_kernel_or_packed
 
 __all__ = ["SegmentGeometry", "Segments", "segment_geometry"]
@@ -52,8 +52,8 @@ class Segments:
     def __post_init__(self) -> None:
         """Check the labels and freeze copies of them."""
         check_integer(self.n_classes, "n_classes", minimum=2)
-        truth = _class_labels(self.truth, "truth", self.n_classes)
-        observed = _class_labels(self.observed, "observed", self.n_classes)
+        truth = class_labels(self.truth, "truth", self.n_classes)
+        observed = class_labels(self.observed, "observed", self.n_classes)
         if truth.shape != observed.shape:
             raise ValueError(f"observed must have the shape of truth, {list(truth.shape)}, got {list(observed.shape)}")
         object.__setattr__(self, "truth", truth)
@@ -71,7 +71,7 @@ class Segments:
         Raises:
             ValueError: for labels that are no classes, empty or different lengths.
         """
-        return cls(np.asarray(truth), np.asarray(observed), n_classes)
+        return cls(as_real_array(truth, "truth"), as_real_array(observed, "observed"), n_classes)  # type: ignore[arg-type]
 
     @property
     def n(self) -> int:
@@ -197,6 +197,7 @@ def segment_geometry(kernel: ArrayLike | PackedKernel, residuals: ArrayLike, seg
         >>> round(float(geometry.alpha[1] ** 2), 12)  # (1 + 1) / (9 + 3)
         0.166666666667
     """
+    check_instance(segments, "segments", Segments)
     r = as_real_array(residuals, "residuals")
     if r.ndim not in (1, 2) or r.shape[0] != segments.n or r.size == 0:
         raise ValueError(f"residuals must have shape [{segments.n}] or [{segments.n}, C] to match the segments, got {list(r.shape)}")
@@ -260,7 +261,12 @@ def _ratio_and_opposition(clean: FloatArray, noise: FloatArray, cross: FloatArra
     return ratio, -np.clip(cosine, -1, 1)
 
 
-def _class_labels(labels: ArrayLike, name: str, n_classes: int) -> NDArray[np.int64]:
+def class_labels(labels: ArrayLike, name: str, n_classes: int) -> NDArray[np.int64]:
+    """Return labels ``[n]`` as read-only integers.
+
+    Raises:
+        ValueError: if they are no classes 0 … C−1.
+    """
     values = as_real_array(labels, name)
     if values.ndim != 1 or values.size == 0:
         raise ValueError(f"{name} must have shape [n] with n >= 1, got shape {list(values.shape)}")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory._validation import as_real_array, check_choice, check_kernel
+from theory._validation import as_real_array, check_choice, check_flag, check_instance, check_kernel, check_number
 from theory.losses import LOSSES
 from theory.packed import PackedKernel, check_kernel_or_packed
 from theory.segments import Segments
@@ -46,6 +46,7 @@ def largest_eigenvalue(kernel: ArrayLike | PackedKernel, *, certified: bool = Tr
         >>> largest_eigenvalue([[2.0, 1.0], [1.0, 2.0]])
         3.0
     """
+    check_flag(certified, "certified")
     given = check_kernel_or_packed(kernel)
     if isinstance(given, PackedKernel):
         return lanczos_top_pair(given)[0]
@@ -112,7 +113,8 @@ def clean_priority_rate(kernel: ArrayLike, segments: Segments, *, alpha: float =
         >>> clean_priority_rate([[1.0, 0.5], [0.5, 1.0]], Segments.from_labels([0, 1], [0, 0]), alpha=0.5)
         32.0
     """
-    a = float(as_real_array(alpha, "alpha"))
+    check_instance(segments, "segments", Segments)
+    a = check_number(alpha, "alpha")
     if not 0 <= a < 1:
         raise ValueError(f"alpha must lie in [0, 1), got {alpha}")
     return 8 * segments.n / ((1 - a) * _clean_top(check_kernel(kernel, n=segments.n), segments))
@@ -139,6 +141,7 @@ def clean_descent_rate(kernel: ArrayLike, residuals: ArrayLike, segments: Segmen
         >>> clean_descent_rate([[1.0, 0.0], [0.0, 1.0]], [-0.5, 0.5], Segments.from_labels([1, 0], [1, 0]))
         16.0
     """
+    check_instance(segments, "segments", Segments)
     k = check_kernel(kernel, n=segments.n)
     r = as_real_array(residuals, "residuals")
     if r.shape != (segments.n,):

@@ -13,15 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory._validation import as_real_array, check_integer, check_noise_level
+from theory._validation import as_real_array, check_flag, check_integer, check_noise_level, check_number
 
 __all__ = [
     "clean_loss_falls",
     "first_crossing",
+    "held_out_disagreement",
     "label_free_residual",
     "label_free_stopping_time",
     "noise_loss_rises",
     "noise_loss_turn",
+    "transition_residual",
 ]
 
 FloatArray = NDArray[np.floating[Any]]
@@ -113,6 +115,7 @@ def first_crossing(times: ArrayLike, values: ArrayLike, *, level: float = 0.0, i
         >>> first_crossing([0.0, 1.0, 2.0], [-1.0, -0.5, 0.5])
         1.5
     """
+    check_flag(interpolate, "interpolate")
     t = as_real_array(times, "times").astype(np.float64)
     v = as_real_array(values, "values").astype(np.float64)
     if t.ndim != 1 or t.size == 0 or t.shape != v.shape:
@@ -120,7 +123,7 @@ def first_crossing(times: ArrayLike, values: ArrayLike, *, level: float = 0.0, i
     if (np.diff(t) <= 0).any():
         index = int(np.argmax(np.diff(t) <= 0))
         raise ValueError(f"times must increase, got {t[index]} before {t[index + 1]}")
-    limit = float(as_real_array(level, "level"))
+    limit = check_number(level, "level")
     reached = v >= limit
     if not reached.any():
         return math.inf
@@ -154,6 +157,67 @@ def label_free_residual(noise_level: float, *, n_classes: int = 2) -> float:
     return delta * (2 - delta * classes / (classes - 1))
 
 
+def transition_residual(transition: ArrayLike, *, class_shares: ArrayLike | None = None) -> float:
+    """Return the mean residual to the observed labels at which α = 1 in every collapsed class: 1 − Σ_c π_c Σ_k T_ck².
+
+    There the network gives every class c its noise distribution T_c, and the segment gradients of c are opposite and equally long. For
+    symmetric noise it is `label_free_residual`.
+
+    Args:
+        transition: T ``[C, C]``, P(observed k | true c) in row c.
+        class_shares: π ``[C]``, shares or counts of the true classes; equal if not given.
+
+    Raises:
+        ValueError: for a matrix that is not square, has a negative entry or a row sum other than 1, or shares that do not fit.
+
+    Source:
+        R2; notes/early_stopping.md §3.
+
+    Example:
+        >>> round(transition_residual([[0.6, 0.4], [0.4, 0.6]]), 12)
+        0.48
+    """
+    matrix = as_real_array(transition, "transition").astype(np.float64)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < 2:
+        raise ValueError(f"transition must have shape [C, C] with C >= 2, got {list(matrix.shape)}")
+    if (matrix < 0).any():
+        raise ValueError(f"transition must not be negative, got {matrix[matrix < 0][0]}")
+    off = np.abs(matrix.sum(axis=1) - 1)
+    if (off > 1e-9).any():
+        raise ValueError(f"transition must have rows that sum to 1, got {matrix.sum(axis=1)[np.argmax(off)]:.12g} in row {np.argmax(off)}")
+    shares = np.ones(len(matrix)) if class_shares is None else as_real_array(class_shares, "class_shares").astype(np.float64)
+    if shares.shape != (len(matrix),) or (shares < 0).any() or shares.sum() <= 0:
+        raise ValueError(f"class_shares must be {len(matrix)} shares that are not all 0, got {shares.ravel()[:8].tolist()}")
+    return float(1 - shares / shares.sum() @ (matrix**2).sum(axis=1))
+
+
+def held_out_disagreement(noise_level: float, model_error: float, *, n_classes: int = 2) -> float:
+    """Return the probability that a prediction differs from a held-out observed label: δ + ε(1 − δC/(C − 1)), never below δ.
+
+    It bounds δ from above, and fixes it where the model's error ε is known: all that observed labels alone can tell.
+
+    Args:
+        noise_level: δ in [0, 1) of symmetric noise, independent of the model's mistakes.
+        model_error: ε in [0, 1], probability of a prediction other than the true label.
+        n_classes: C ≥ 2.
+
+    Raises:
+        ValueError: for values out of range.
+
+    Source:
+        R2; notes/early_stopping.md §3.
+
+    Example:
+        >>> round(held_out_disagreement(0.4, 0.05), 12)
+        0.41
+    """
+    delta, classes = check_noise_level(noise_level), check_integer(n_classes, "n_classes", minimum=2)
+    error = check_number(model_error, "model_error")
+    if not 0 <= error <= 1:
+        raise ValueError(f"model_error must lie in [0, 1], got {model_error}")
+    return delta + error * (1 - delta * classes / (classes - 1))
+
+
 def label_free_stopping_time(
     times: ArrayLike, mean_residual: ArrayLike, noise_level: float, *, n_classes: int = 2, interpolate: bool = True
 ) -> float:
@@ -182,6 +246,9 @@ def label_free_stopping_time(
         15.0
     """
     residual = as_real_array(mean_residual, "mean_residual").astype(np.float64)
+    t = as_real_array(times, "times")
+    if residual.ndim != 1 or residual.shape != t.shape:
+        raise ValueError(f"times and mean_residual must have one shape [T], got {list(t.shape)} and {list(residual.shape)}")
     if ((residual < 0) | (residual > 1)).any():
         raise ValueError(f"mean_residual must lie in [0, 1], got {residual[(residual < 0) | (residual > 1)].flat[0]}")
     return first_crossing(times, -residual, level=-label_free_residual(noise_level, n_classes=n_classes), interpolate=interpolate)

@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory._validation import as_real_array, check_choice, check_kernel
+from theory._validation import as_real_array, check_choice, check_instance, check_kernel
 from theory.losses import residuals
 from theory.segments import Segments, block_gram, segment_parts
 
@@ -102,6 +102,7 @@ def segment_residuals(logits: ArrayLike, segments: Segments, *, loss: str = "log
         ([-0.5, 0.5], [-0.5, -0.5])
     """
     check_choice(loss, "loss", ("logistic", "softmax"))
+    check_instance(segments, "segments", Segments)
     h = as_real_array(logits, "logits")
     _check_last_axes(h, segments.n, segments.n_classes, loss, "logits")
     observed = residuals(h, label_array(segments.observed, segments, loss), loss=loss)
@@ -123,6 +124,7 @@ def truth_gram(kernel: ArrayLike, logits: ArrayLike, segments: Segments) -> Floa
         >>> truth_gram([[1.0]], [[0.0]], Segments.from_labels([0], [1])).shape
         (1, 6, 6)
     """
+    check_instance(segments, "segments", Segments)
     k = check_kernel(kernel, n=segments.n)
     h, loss = check_logits(logits, segments, leading=1)
     observed, truth = segment_residuals(h, segments, loss=loss)
@@ -152,6 +154,7 @@ def truth_geometry(kernel: ArrayLike, logits: ArrayLike, segments: Segments) -> 
         >>> round(float(geometry.clean_share[1]), 12)  # 1 − δ, at every α_t
         0.75
     """
+    check_instance(segments, "segments", Segments)
     h, _ = check_logits(logits, segments, leading=0)
     return TruthGeometry.from_gram(truth_gram(kernel, h[None], segments)[0])
 

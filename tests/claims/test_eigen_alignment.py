@@ -102,7 +102,7 @@ def test_energies_and_learning_times(agreement: Agreement, source: Source) -> No
         labels={"x": "leading eigenvectors r", "y": "share of the energy", "xscale": "log"},
     )
 
-    few = 4
+    few = 16
     speed = {}
     for name, targets, share, limit in (("truth", problem.signs[:, None], 0.05, 2000), ("flips", flips[:, :few], 0.5, 8000)):
         measured, eta = times_of_descent(problem.kernel, targets, share=share, limit=limit)
@@ -120,8 +120,8 @@ def test_energies_and_learning_times(agreement: Agreement, source: Source) -> No
             margin={"step size": ahead, "recorded steps": 0.02 + eta / min(foreseen)},
         )
         speed[name] = measured
-    ratio = exact(float((speed["flips"] / speed["truth"]).min()), n_seeds=few)
-    agreement.check("time for the flips over time for the truth", prediction=Range(lower=1), estimate=ratio, margin=NONE)
+    ratio = mean_interval(np.log(speed["flips"] / speed["truth"]), error_rate=rate)
+    agreement.check("log of the time for the flips over the time for the truth", prediction=Range(lower=0), estimate=ratio, margin=NONE)
     agreement.note(
         f"Energy in the leading 10 of {problem.n} eigenvectors: truth {of_truth[2]:.2f}, flips {judged[2].mean():.2f}; half learnt at "
         f"t = {speed['truth'][0]:.3g} and {speed['flips'].mean():.3g}."
@@ -145,7 +145,8 @@ def test_where_the_accounts_part(agreement: Agreement, source: Source) -> None:
     }
     eigen, gradient, measured = {}, {}, {}
     for name, (labels, observed) in cases.items():
-        # The step is short enough for its first order: at η = 1e-6 n/λ_max the second is 1e-6 of it.
+        # The step is short enough for its first order: at η = 1e-6 n/λ_max the second is at most ⅛(1 + a)²·1e-6 of ‖G_c‖², the first is
+        # a(ρ − a) of it. A draw with |a − ρ| below ten times the former says nothing.
         step = gradient_descent(problem.kernel, observed, learning_rate=1e-6 * problem.n / problem.top, steps=1)
         run = SegmentRun(np.asarray(step.logits), observed, observed != labels)
         loss = run.mean(run.losses, run.noisy)
@@ -153,7 +154,8 @@ def test_where_the_accounts_part(agreement: Agreement, source: Source) -> None:
         a, rho = run.geometry(problem.kernel)
         gradient[name] = a[0] < rho[0]
         eigen[name] = np.array([truth_is_first(values, vectors, signs(t), signs(o)) for t, o in zip(labels.T, observed.T, strict=True)])
-        wrong = exact((gradient[name] != measured[name]).sum(), n_seeds=DRAWS)
+        clear = np.abs(a[0] - rho[0]) * a[0] > 1.25e-6 * (1 + a[0]) ** 2
+        wrong = exact(((gradient[name] != measured[name]) & clear).sum(), n_seeds=DRAWS)
         agreement.check(f"{name}: label draws in which a < ρ and the first step differ", prediction=0, estimate=wrong, margin=NONE)
 
     def astray(name: str) -> int:

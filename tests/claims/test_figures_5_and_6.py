@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
 from numpy.typing import NDArray
 
-from empirical.inference import Estimate, exact, mean_interval, proportion
+from empirical.experiments import experiment
+from empirical.inference import Estimate, mean_interval, proportion, simultaneous_band
 from reports.agreement import Range
 from reports.evidence import Agreement
 from tests.support.histories import History
+from tests.support.paired import label_draws
 from tests.support.regimes import TRAINED, Regime, regimes
 
 Array = NDArray[np.float64]
@@ -88,26 +92,37 @@ def test_ratio_of_gradients_falls(agreement: Agreement, regime: Regime) -> None:
     agreement.note(f"Ratio at the minimum of the test error: {at_stop.mean():.2f} on average, {at_stop.min():.2f} to {at_stop.max():.2f}.")
     foreseen = regime.foreseen(agreement) if regime in WIDE else None
     if foreseen is not None:
-        compare_with_theory(agreement, run, foreseen)
+        compare_with_theory(agreement, regime, run, foreseen)
     figure_6(agreement, regime, run, foreseen)
 
 
-def compare_with_theory(agreement: Agreement, run: xr.Dataset, foreseen: History) -> None:
-    """The whole curve of α against the infinite-width run of the same label draws, until a reaches ρ there."""
-    shown = foreseen.early.all(axis=0)
-    measured, predicted = np.log(run["alpha"].values).mean(axis=2)[:, shown], np.log(foreseen.alpha).mean(axis=2)[:, shown]
-    # A drifting kernel: relative change √(3/m)·2 of the kernel's entries rescales time by as much; α's own rate turns that into log α.
-    speed = np.abs(np.gradient(predicted.mean(axis=0), np.log1p(foreseen.times[shown])))
-    width = 256 if "mnist" in str(run.attrs.get("name", "")) else 512
-    drift = 2 * np.sqrt(3 / width) * speed
-    error = np.abs((measured - predicted).mean(axis=0))
-    spread = 2 * 7.0 * (measured - predicted).std(axis=0).max() / np.sqrt(len(measured))
-    agreement.check(
-        "log α over the early stage, mean deviation from the infinite-width run at its worst time",
-        prediction=0,
-        estimate=exact(float(error.max()), n_seeds=len(measured)),
-        margin={"drift of the kernel, O(1/√m)": float(drift.max()), "sampling": float(spread)},
+def compare_with_theory(agreement: Agreement, regime: Regime, run: xr.Dataset, foreseen: History) -> None:
+    """The whole curve of α against the infinite-width run of the same label draws, until a reaches ρ there; everything planned from theory.
+
+    A network's kernel differs from its limit by √(3/m) of itself at most (G2), and stays so while it trains. What is common to all
+    samples rescales time, t → (1 + ε)t, and moves log α by ε·d log α/d log t, which the predicted curve gives. What is common to one class
+    cancels in the ratio of its segments; what differs from sample to sample enters it as the label draw does, ε·√(1/n_c + 1/n_n). Averaged
+    over networks the first order vanishes and its square, 3/m, is left.
+    """
+    shown, rate = foreseen.early.all(axis=0), agreement.error_rate
+    measured, predicted = (np.log(alpha).mean(axis=2)[:, shown] for alpha in (run["alpha"].values, foreseen.alpha))
+    course = predicted.mean(axis=0)
+    speed = np.abs(np.gradient(course, np.log1p(foreseen.times[shown])))  # log(1 + t): t = 0 is finite there, and moves nothing
+    draw = np.sqrt(float((1 / run["n_clean"].values[0] + 1 / run["n_noise"].values[0]).sum())) / 2  # mean of two classes
+    epsilon = np.sqrt(3 / experiment(regime.experiment, tier=agreement.tier).network.width)
+    planned = label_draws(1.0, replicates=len(measured), error_rate=rate / shown.sum()) * epsilon * (speed + draw)
+    margin = {"finite width, 3/m": epsilon**2, "sampling": planned}
+    difference = simultaneous_band(measured - predicted, error_rate=rate)
+    estimate = replace(
+        difference,
+        **{end: course + getattr(difference, end) for end in ("value", "lower", "upper")},
+        method=f"{difference.method}, paired with the prediction",
     )
+    assert np.any(course - course[0] > epsilon**2 + 2 * planned)  # power: an α that stays where it starts
+    agreement.check(
+        f"log α, mean of both classes, at {shown.sum()} times of the early stage", prediction=course, estimate=estimate, margin=margin
+    )
+    agreement.control("log α stays where it starts", prediction=np.full(len(course), course[0]), estimate=estimate, margin=margin)
 
 
 def figure_5(agreement: Agreement, regime: Regime, run: xr.Dataset) -> None:

@@ -93,7 +93,7 @@ def test_law_of_the_logit(agreement: Agreement) -> None:
         h, flipped = sample_logits(rng, depth=depth, width=width, seeds=seeds)
         exact_moments = diagonal_moments(depth=depth, width=width)
         sd, kurtosis = spread_of_fourth_moment(depth=depth, width=width)
-        fourth.append(joined([means((h**4).mean(axis=1), sigma=sd, error_rate=rate / len(cases))]))
+        fourth.append(means((h**4).mean(axis=1), sigma=sd, error_rate=rate / len(cases)))
         designs.append(float(mean_design(sd, n_seeds=seeds, error_rate=rate / len(cases)).margin))
         wanted.append(exact_moments.logit_kurtosis * exact_moments.logit_variance**2)
         outputs.append(1 / (1 + np.exp(-h[:, 0])))

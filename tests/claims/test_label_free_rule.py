@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from empirical.inference import exact, mean_interval
+from empirical.monitor import EarlyStoppingMonitor
 from reports.agreement import Range
 from reports.evidence import Agreement
 from tests.support.cases import balanced_clusters
@@ -101,6 +102,13 @@ def test_rule_on_spread_classes(agreement: Agreement, source: Source) -> None:
     rule = stops(source.noise_level)
     reached = np.isfinite(rule)
     assert reached.sum() > draws // 2, "the run must be long enough for the rule"
+    monitored = np.array([monitored_stop(run, source.noise_level, r) for r in range(draws)])
+    agreement.check(
+        f"draws of {draws} in which the monitor, step by step, stops elsewhere than the rule on the whole record",
+        prediction=0,
+        estimate=exact(int((monitored != rule).sum())),
+        margin={"none allowed": 0.0},
+    )
     at = np.searchsorted(run.times, rule[reached])
     truth_residual = np.where(run.segments.noisy[None], 1 - residual, residual)
     # Coefficient of variation of the residual to the true label at that time; a common residual gives zero, up to n·eps of its mean.
@@ -169,6 +177,15 @@ def test_rule_on_spread_classes(agreement: Agreement, source: Source) -> None:
             "mark:noisy-loss turn": f"{np.median(run.times[run.peak]):.6g}",
         },
     )
+
+
+def monitored_stop(run: EarlyRun, level: float, draw: int) -> float:
+    """Time at which `EarlyStoppingMonitor` stops, fed with logits and observed labels of one draw; inf if it does not."""
+    monitor = EarlyStoppingMonitor(level)
+    for time, logits in zip(run.times, run.segments.logits[:, :, draw], strict=True):
+        if monitor.update_from_logits(logits, run.segments.observed[:, draw], step=float(time)):
+            break
+    return np.inf if monitor.stopped_at is None else float(monitor.stopped_at)
 
 
 def validated_stop(agreement: Agreement, source: Source, run: EarlyRun) -> NDArray[np.intp]:

@@ -19,6 +19,7 @@ from theory.alpha import alpha_recursion, cluster_kernel_scale
 from theory.dynamics import gradient_descent
 from theory.initialization import class_kernel_means
 from theory.initialization_multiclass import (
+    full_gradient_cosine,
     initial_residuals,
     multiclass_segment_ratio,
     noise_free_gradient_factor,
@@ -61,6 +62,7 @@ def test_full_segment_gradients_are_opposite_in_the_collapsed_model(agreement: A
         prediction=Range(lower=pair),
         estimate=exact(cosine),
         margin=rounding,
+        expected="DISAGREES",
     )
     agreement.correct(
         "cos∠(g_clean^(c), g_noise^(c)), full gradient, every c and t", prediction=-1, estimate=exact(cosine), margin=rounding
@@ -110,7 +112,7 @@ def test_full_segment_gradients_on_data(agreement: Agreement, name: str, classes
         length = np.sqrt(np.einsum("rnk,nm,rmk->r", clean, block, clean, optimize=True) * np.einsum("rnk,rnk->r", noise, moved))
         cosines.append(np.einsum("rnk,rnk->r", clean, moved) / length)
         counts = int((labels[0] == c).sum()), int((labels[0] != c).sum())
-        predicted.append(expected_cosine(*class_kernel_means(block), *counts, n_classes))
+        predicted.append(full_gradient_cosine(*class_kernel_means(block), n_clean=counts[0], n_noise=counts[1], n_classes=n_classes))
     estimate = at_once(mean_interval(np.stack(cosines, axis=1), error_rate=agreement.error_rate / n_classes))
     # cos = −(1 + e/x)^−½ with e the self-products of the noisy gradient, x the rest: over label draws e scatters at most like a χ²_{C−2},
     # the imbalance of the C − 1 wrong labels along one direction of the kernel. First and second derivative of cos in e, with s = sin²:
@@ -131,19 +133,6 @@ def test_full_segment_gradients_on_data(agreement: Agreement, name: str, classes
     agreement.note(
         f"Cosines of the full segment gradients: {np.asarray(estimate.value).round(3)}; finite-sample theory {np.round(predicted, 3)}."
     )
-
-
-def expected_cosine(diagonal: float, off: float, n_clean: int, n_noise: int, n_classes: int) -> float:
-    """Cosine of the expected inner products of the full segment gradients of a class at f ≡ 1/C over random noisy subsets and wrong labels.
-
-    Residual rows have squared length 1 − 1/C; a noisy one has the mean −1/(C − 1) times the clean one, of squared length 1/(C(C − 1)).
-    Pairs of distinct samples meet with K̄_o, a sample meets itself with K̄_d: in ‖g_noise‖² the latter weighs (C − 1)² times as much as in
-    one logit.
-    """
-    row, mean = 1 - 1 / n_classes, 1 / (n_classes * (n_classes - 1))
-    clean = row * n_clean * (diagonal + (n_clean - 1) * off)
-    noise = n_noise * (row * diagonal + mean * (n_noise - 1) * off)
-    return float(-n_clean * n_noise * off * row / (n_classes - 1) / np.sqrt(clean * noise))
 
 
 @pytest.mark.claim("M5")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from empirical.inference import exact, proportion
 from reports.agreement import Range
 from reports.evidence import Agreement
-from tests.support.histories import FULL, NOISE
+from tests.support.histories import FULL, NOISE, History
 from tests.support.regimes import FIXED_KERNEL, TRAINED, Regime, regimes
+from tests.support.replicates import judge_exceptions
 from theory.dynamics import gradient_descent
 from theory.kernels import ntk
 from theory.segments import Segments, segment_geometry
@@ -63,28 +65,16 @@ def test_turn_of_the_noisy_loss_on_data(agreement: Agreement, regime: Regime) ->
     wrong = ((slope > 0) != history.dominant) & decided
     seeds = len(wrong)
     agreement.check("times at which sgn(−G_n·G) and a < ρ differ", prediction=0, estimate=exact(wrong.sum(), n_seeds=seeds), margin=NONE)
-    # A step of finite size: convexity helps in the fixed kernel; in a network the second order in η may not, and rounding hides the rest.
-    falls = (history.noise_loss_change < -history.resolution * history.noise_loss) & history.dominant
-    agreement.check(
-        f"falls of the noisy loss at {history.dominant.sum()} recorded steps with a < ρ",
-        prediction=0,
-        estimate=exact(falls.sum(), n_seeds=seeds),
-        margin=NONE,
-    )
-    crossing, peak = np.argmax(history.late, axis=1), np.argmax(history.noise_loss, axis=1)
-    again = np.array([history.dominant[r, crossing[r] :].any() for r in range(seeds)])  # a crosses ρ more than once: a plateau, no peak
-    turned = history.late.any(axis=1) & (crossing > 0) & ~again
+    # A step of finite size: convexity allows no exception in the fixed kernel; in a network the second order in η may make one.
+    falls, steps = falls_of_the_noisy_loss(history), f"{history.dominant.sum()} recorded steps with a < ρ"
+    if regime.case is not None:
+        agreement.check(f"falls of the noisy loss at {steps}", prediction=0, estimate=exact(falls.sum(), n_seeds=seeds), margin=NONE)
+    else:
+        judge_exceptions(agreement, regime, "a fall of the noisy loss while a < ρ", falls_of_the_noisy_loss)
+        agreement.note(f"{falls.sum()} falls of the noisy loss at {steps}.")
+    crossing, peak, turned, _ = turns(history)
     if turned.any():
-        # The turn lies between two recorded times: the peak is at either end, one recorded interval from the first time with a > ρ; a tie
-        # that rounding leaves undecided adds the times between.
-        ties = np.array([(~decided[r, : crossing[r]]).sum() for r in range(seeds)])
-        apart = np.maximum(np.abs(peak - crossing) - ties, 0)[turned]
-        agreement.check(
-            "peak of the noisy loss against first a > ρ, in recorded intervals",
-            prediction=0,
-            estimate=exact(float(apart.max()), n_seeds=int(turned.sum())),
-            margin={"recording interval": 1.0},
-        )
+        judge_exceptions(agreement, regime, "a peak of the noisy loss that is not where a crosses ρ", lambda history: turns(history)[3])
         there = history.pooled_alpha[turned, crossing[turned]].mean()
         agreement.note(f"The noisy loss turned, once, in {int(turned.sum())} of {seeds} replicates, where a = {there:.3f} on average.")
     reversed_ = ((slope > 0) != history.late) & decided
@@ -109,6 +99,25 @@ def test_turn_of_the_noisy_loss_on_data(agreement: Agreement, regime: Regime) ->
             **({"mark:peak of noisy loss": f"{float(np.median(history.times[peak[turned]])):.6g}"} if turned.any() else {}),
         },
     )
+
+
+def falls_of_the_noisy_loss(history: History) -> NDArray[np.bool_]:
+    """Steps with a < ρ in which the noisy loss falls by more than rounding ``[R, T]``."""
+    return (history.noise_loss_change < -history.resolution * history.noise_loss) & history.dominant
+
+
+def turns(history: History) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_], NDArray[np.bool_]]:
+    """First time with a > ρ, time of the peak, whether the noisy loss turned once, and whether the peak is elsewhere ``[R]`` each.
+
+    The turn lies between two recorded times: the peak is at either end, one recorded interval from the first time with a > ρ; a tie that
+    rounding leaves undecided adds the times between. Where a crosses ρ more than once there is a plateau, no peak.
+    """
+    replicates, decided = range(len(history.late)), history.dominant | history.late
+    crossing, peak = np.argmax(history.late, axis=1), np.argmax(history.noise_loss, axis=1)
+    again = np.array([history.dominant[r, crossing[r] :].any() for r in replicates])
+    turned = history.late.any(axis=1) & (crossing > 0) & ~again
+    ties = np.array([(~decided[r, : crossing[r]]).sum() for r in replicates])
+    return crossing, peak, turned, turned & (np.abs(peak - crossing) - ties > 1)
 
 
 @pytest.mark.claim("X4")

@@ -106,11 +106,12 @@ def test_angles_in_wide_networks(agreement: Agreement, regime: InitialRegime) ->
         margin={"label draws and networks": 2 * 6.2 * np.hypot(spread, sd) / np.sqrt(len(own)), "finite width": bias},
     )
     angles = np.degrees(np.arccos(np.clip(measured, -1, 1)))
-    means = [np.mean([row[mask].mean() for row, mask in zip(angles, some, strict=True)]) for some in masks]
+    averages = np.array([[row[mask].mean() for row, mask in zip(angles, some, strict=True)] for some in masks]).T
+    means = averages.mean(axis=0)
     agreement.check(
         "mean angle of clean samples below 90°, of noisy and other ones above",
         prediction=Range(lower=np.zeros(3)),
-        estimate=exact([90 - means[0], means[1] - 90, means[2] - 90], n_seeds=len(own)),
+        estimate=simultaneous_band((averages - 90) * [-1, 1, 1], error_rate=agreement.error_rate, unit="°"),
         margin=NONE,
     )
     agreement.note(

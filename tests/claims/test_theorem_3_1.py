@@ -66,7 +66,7 @@ def test_linear_network_keeps_angles(agreement: Agreement) -> None:
     # Put into its distribution function, K becomes uniform at every width: the widths are pooled again.
     for judge_it, name, convention in (
         (agreement.check, "distance of the law of m K from ½(1+c)χ²_m − ½(1−c)χ²_m′ + cχ²_m″", "eq7"),
-        (agreement.control, "the same with the kernel in the scale of Eq. (2) [B]", "eq2"),
+        (agreement.control, "the same with the kernel in the scale of Eq. (2) [B]", "eq2-literal"),
     ):
         levels = [
             levels_of(K[:, :, a], lambda k, m, angle=angle, convention=convention: linear_ntk_cdf(k, angle, width=m, convention=convention))

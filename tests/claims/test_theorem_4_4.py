@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from empirical.inference import exact
+from empirical.inference import exact, mean_interval
 from reports.agreement import Range
 from reports.evidence import Agreement
 from tests.support.histories import History
 from tests.support.problems import problems_under_assumption_4_1
 from tests.support.regimes import FIXED_KERNEL, TRAINED, Regime, regimes
+from tests.support.replicates import RARELY, USUALLY, judge_exceptions, share_of_replicates
 
 Array = NDArray[np.float64]
 NONE = {"none allowed": 0.0}
@@ -46,31 +47,63 @@ def test_losses_under_the_assumption(agreement: Agreement) -> None:
 def test_losses_in_the_early_stage(agreement: Agreement, regime: Regime) -> None:
     """Judged where the monitor allows: classes collinear and of equal α within stated bounds, and pooled a < ρ."""
     history = regime.history(agreement)
-    # The monitor. Exact equality never holds on such data (row D1); the theorem is judged where both classes are opposite to within
-    # 12° and their α differ by less than 0.1, so that ∇L(D) still points along −∇L(D_noise).
-    assumption = (history.rho.min(axis=2) >= np.cos(np.deg2rad(12))) & (np.ptp(history.alpha, axis=2) <= 0.1)
-    judged = history.early & assumption
+    judged, (clean_rises, noisy_falls, swapped) = monitored(history), against_the_theorem(history)
     agreement.hypothesis(
-        "share of the early stage in which the monitor of Assumption 4.1 allows a judgement",
-        prediction=Range(lower=0.5),
-        estimate=exact(judged.sum() / max(history.early.sum(), 1), n_seeds=len(judged)),
+        "share of replicates in which the monitor of Assumption 4.1 allows a judgement for most of the early stage",
+        prediction=USUALLY,
+        estimate=share_of_replicates(judged.sum(axis=1) > 0.5 * history.early.sum(axis=1), error_rate=agreement.error_rate),
         margin=NONE,
     )
-    # A change of loss below the rounding of the two losses has no sign; below it a step counts neither for nor against.
-    tie = history.resolution * history.noise_loss
-    clean_rises = (history.clean_loss_change > tie) & judged
-    noisy_falls = (history.noise_loss_change < -tie) & judged
-    count = int(judged.sum())
-    agreement.check(f"rises of the clean loss in {count} steps", prediction=0, estimate=exact(clean_rises.sum()), margin=NONE)
-    agreement.check(f"falls of the noisy loss in {count} steps", prediction=0, estimate=exact(noisy_falls.sum()), margin=NONE)
-    swapped = (history.clean_loss_change < -tie) & judged
-    agreement.control("the two segments exchanged: falls of the clean loss", prediction=0, estimate=exact(swapped.sum()), margin=NONE)
+    steps = f"{int(judged.sum())} steps"
+    if regime.case is not None:  # a fixed kernel below its bound on η: the theorem allows no exception in any label draw (row X4)
+        agreement.check(f"rises of the clean loss in {steps}", prediction=0, estimate=exact(clean_rises.sum()), margin=NONE)
+        agreement.check(f"falls of the noisy loss in {steps}", prediction=0, estimate=exact(noisy_falls.sum()), margin=NONE)
+    else:  # in a network the second order in η and the moving kernel may make one: judged for a typical network
+        judge_exceptions(agreement, regime, "a rise of the clean loss", lambda history: against_the_theorem(history)[0])
+        judge_exceptions(agreement, regime, "a fall of the noisy loss", lambda history: against_the_theorem(history)[1])
+        agreement.note(f"{clean_rises.sum()} rises of the clean and {noisy_falls.sum()} falls of the noisy loss in {steps}.")
+    agreement.control(
+        "the two segments exchanged: share of replicates with a fall of the clean loss",
+        prediction=RARELY,
+        estimate=share_of_replicates(swapped, error_rate=agreement.error_rate),
+        margin=NONE,
+    )
+    violated = (history.early & ~judged).any(axis=0)
+    agreement.note(
+        "Within the early stage the monitor forbids a judgement "
+        + (f"first at η·step = {history.times[np.argmax(violated)]:.3g}" if violated.any() else "nowhere")
+        + f"; smallest −cos∠ of a class there {history.rho.min(axis=2)[history.early].min():.4f}, largest difference of the classes' α "
+        f"{np.ptp(history.alpha, axis=2)[history.early].max():.3f}."
+    )
     agreement.figure(
         "comparison",
         title="Loss on clean and noisy samples",
         caption=_caption(history, regime),
         arrays=_losses(history),
         labels=LOSS_LABELS,
+    )
+
+
+def monitored(history: History) -> NDArray[np.bool_]:
+    """Where the theorem is judged ``[R, T]``.
+
+    Exact equality never holds on such data (row D1): both classes must be opposite to within 12° and their α differ by less than 0.1, so
+    that ∇L(D) still points along −∇L(D_noise).
+    """
+    assumption = (history.rho.min(axis=2) >= np.cos(np.deg2rad(12))) & (np.ptp(history.alpha, axis=2) <= 0.1)
+    return history.early & assumption
+
+
+def against_the_theorem(history: History) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Monitored steps in which the clean loss rises, the noisy loss falls, the clean loss falls ``[R, T]`` each.
+
+    A change of loss below the rounding of the two losses has no sign; below it a step counts neither for nor against.
+    """
+    tie, judged = history.resolution * history.noise_loss, monitored(history)
+    return (
+        (history.clean_loss_change > tie) & judged,
+        (history.noise_loss_change < -tie) & judged,
+        (history.clean_loss_change < -tie) & judged,
     )
 
 
@@ -130,7 +163,7 @@ def test_noisy_accuracy_rises_while_noisy_loss_rises(agreement: Agreement, regim
     agreement.correct(
         "share of such steps at which the mean noisy residual rises (loss and residual part only near the turn)",
         prediction=Range(lower=0.5),
-        estimate=exact(early.sum() / rising.sum()),
+        estimate=mean_interval(early.sum(axis=1) / rising.sum(axis=1), error_rate=agreement.error_rate),
         margin=NONE,
     )
     agreement.control("the same steps counted as none of them raising the loss", prediction=0, estimate=exact(rising.sum()), margin=NONE)

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from empirical.inference import exact
+from empirical.inference import exact, mean_interval
 from reports.agreement import Range
 from reports.evidence import Agreement
 from tests.support.cases import symmetric_locations
-from tests.support.histories import FixedKernelCase, fixed_kernel_history
+from tests.support.histories import FixedKernelCase, History, fixed_kernel_history
 from tests.support.problems import AssumptionProblem, problems_under_assumption_4_1
 from tests.support.regimes import FIXED_KERNEL, TRAINED, Regime, regimes
+from tests.support.replicates import RARELY, USUALLY, judge_exceptions, share_of_replicates
 from theory.dynamics import gradient_descent
 from theory.segments import segment_geometry
 from theory.step_size import max_learning_rate
@@ -66,25 +67,48 @@ def test_alpha_increases_to_one_where_the_assumption_is_exact(agreement: Agreeme
 @pytest.mark.claim("D10")
 @regimes([*FIXED_KERNEL, *TRAINED])
 def test_alpha_increases_in_the_early_stage(agreement: Agreement, regime: Regime) -> None:
-    """Pooled α at recorded times with a < ρ; both classes are balanced and share α within the monitor's bounds."""
+    """Pooled α at recorded times with a < ρ; both classes are balanced and share α within the monitor's bounds.
+
+    Where 1 − α is no larger than ‖G_n + αG_c‖/‖G_c‖, the distance from the assumption, nothing forbids a fall: α ≈ 1 moves up and down.
+    How many networks show that is random. The statement is judged as one on a typical network.
+    """
     history = regime.history(agreement)
-    both = history.early[:, :-1] & history.early[:, 1:]
-    equal = (np.ptp(history.alpha, axis=2) <= 0.1)[:, :-1]
-    judged = both & equal
+    early, judged = monitored(history)
     agreement.hypothesis(
-        "share of the early stage in which the classes' α differ by less than 0.1",
-        prediction=Range(lower=0.5),
-        estimate=exact(judged.sum() / max(both.sum(), 1), n_seeds=len(both)),
+        "share of replicates in which the classes' α differ by less than 0.1 for most of the early stage",
+        prediction=USUALLY,
+        estimate=share_of_replicates(judged.sum(axis=1) > 0.5 * early.sum(axis=1), error_rate=agreement.error_rate),
         margin=NONE,
     )
-    falls = (np.diff(history.pooled_alpha, axis=1) < -history.resolution) & judged
-    agreement.check(f"falls of α in {int(judged.sum())} recorded intervals", prediction=0, estimate=exact(falls.sum()), margin=NONE)
+    judge_exceptions(agreement, regime, "a fall of α in the early stage", falls_of_alpha)
+    rises = (np.diff(history.pooled_alpha, axis=1) > history.resolution) & judged
     agreement.control(
-        "falls of 1/α, read as none",
-        prediction=0,
-        estimate=exact(((np.diff(history.pooled_alpha, axis=1) > history.resolution) & judged).sum()),
+        "share of replicates with a fall of 1/α",
+        prediction=RARELY,
+        estimate=share_of_replicates(rises, error_rate=agreement.error_rate),
         margin=NONE,
     )
+    falls = falls_of_alpha(history)
+    distance = history.pooled_alpha * np.sqrt(2 * np.maximum(1 - history.pooled_rho, 0))  # ‖G_n + αG_c‖/‖G_c‖
+    near = (distance < 1 - history.pooled_alpha)[:, :-1]
+    apart = (early & ~judged).any(axis=0)
+    agreement.note(
+        f"α falls in {falls.sum()} of {judged.sum()} recorded intervals of the early stage, in {(falls & near).sum()} of them while the "
+        "distance from the assumption ‖G_n + αG_c‖/‖G_c‖ is below 1 − α; the classes' α differ by "
+        + (f"more than 0.1 first at η·step = {history.times[np.argmax(apart)]:.3g}" if apart.any() else "less than 0.1 throughout")
+        + f", by {np.ptp(history.alpha, axis=2)[:, :-1][early].max():.3f} at most."
+    )
+
+
+def monitored(history: History) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Recorded intervals of the early stage, and those of them in which the classes' α are equal within 0.1 ``[R, T − 1]``."""
+    early = history.early[:, :-1] & history.early[:, 1:]
+    return early, early & (np.ptp(history.alpha, axis=2) <= 0.1)[:, :-1]
+
+
+def falls_of_alpha(history: History) -> NDArray[np.bool_]:
+    """Intervals of the monitored early stage in which the pooled α falls by more than rounding ``[R, T − 1]``."""
+    return (np.diff(history.pooled_alpha, axis=1) < -history.resolution) & monitored(history)[1]
 
 
 @pytest.mark.claim(
@@ -96,21 +120,18 @@ def test_alpha_increases_in_the_early_stage(agreement: Agreement, regime: Regime
 def test_minority_alpha_falls_under_imbalance(agreement: Agreement) -> None:
     history = fixed_kernel_history(FixedKernelCase("digits", (7, 9), (20, 110), noise_level=0.3, steps=40), agreement.seed_salt)
     agreement.dataset("digits", classes=(7, 9), n_train=(20, 110))
-    gap = np.ptp(history.alpha, axis=2)
+    gap, rate = np.ptp(history.alpha, axis=2), agreement.error_rate
     agreement.hypothesis(
-        "largest difference of the classes' α", prediction=Range(upper=0.1), estimate=exact(gap.max(axis=1).mean()), margin=NONE
-    )
-    first = history.alpha[:, 1] - history.alpha[:, 0]
-    agreement.correct(
-        "first step of the minority's α is down in every label draw",
-        prediction=Range(upper=0),
-        estimate=exact(first[:, 0].max(), n_seeds=len(first)),
+        "largest difference of the classes' α",
+        prediction=Range(upper=0.1),
+        estimate=mean_interval(gap.max(axis=1), error_rate=rate),
         margin=NONE,
     )
-    agreement.correct(
-        "first step of the majority's α is up",
-        prediction=Range(lower=0),
-        estimate=exact(first[:, 1].min(), n_seeds=len(first)),
-        margin=NONE,
+    beyond = gap.mean(axis=0) > 0.1
+    agreement.note(
+        f"The classes' α differ by more than 0.1 from step {np.argmax(beyond)} on, by {gap.mean(axis=0)[0]:.3f} at t = 0 (means)."
     )
-    agreement.control("class by class, α increases", prediction=Range(lower=0), estimate=exact(first[:, 0].max()), margin=NONE)
+    minority, majority = (mean_interval(step, error_rate=rate) for step in (history.alpha[:, 1] - history.alpha[:, 0]).T)
+    agreement.correct("first step of the minority's α is down", prediction=Range(upper=0), estimate=minority, margin=NONE)
+    agreement.correct("first step of the majority's α is up", prediction=Range(lower=0), estimate=majority, margin=NONE)
+    agreement.control("class by class, α increases", prediction=Range(lower=0), estimate=minority, margin=NONE)

@@ -32,7 +32,7 @@ from empirical.networks import FullyConnected
 from empirical.noise import corrupt_labels
 from empirical.specifications import key_of
 from empirical.tangent_kernel import empirical_ntk
-from tests.support.reference_gradients import derivative_matrix, loss_gradient_matrix
+from tests.support.reference_gradients import derivative_matrix, loss_gradient_matrix, segment_gradient_matrix
 
 SMALL = Experiment(
     name="small",
@@ -45,6 +45,7 @@ SMALL = Experiment(
 DIRECTIONS = GradientSample(
     name="directions", data=SMALL.data, noise_level=0.3, network=SMALL.network, seeds=(1, 2), kernel=True, dtype="float64"
 )
+PINNED_KEY = "1d14f642a23ea0d8dd88c0ed93f0ee37569b70a1ec05a5ef55032c0dbcdbc3b9"  # of "digits-7-9" with data hash aa…a
 KERNELS = TangentKernelSample(name="kernels", network=SMALL.network, angles=(0.0, 1.0), seeds=(1, 2))
 
 
@@ -62,9 +63,14 @@ def test_every_experiment_is_a_frozen_picklable_value(name: str, tier: str) -> N
         specification.seeds = (1,)  # type: ignore[misc]
 
 
-def test_names_and_keys_are_different() -> None:
-    keys = {key_of(experiment(name, tier=tier).canonical(), "") for name in EXPERIMENTS for tier in TIERS}
-    assert len(keys) == len(EXPERIMENTS) * len(TIERS)
+def test_different_names_have_different_keys() -> None:
+    """A small experiment may be the same at several scales; no two experiments are the same."""
+    names: dict[str, set[str]] = {}
+    for name in EXPERIMENTS:
+        for tier in TIERS:
+            names.setdefault(key_of(experiment(name, tier=tier).canonical(), ""), set()).add(name)
+    assert all(len(several) == 1 for several in names.values())
+    assert len(names) >= 2 * len(EXPERIMENTS)
 
 
 @pytest.mark.parametrize(
@@ -87,6 +93,11 @@ def test_names_and_keys_are_different() -> None:
         {"training": TrainingSpec(learning_rate=0.5, steps=4, batch_size=8)},
         {"training": TrainingSpec(learning_rate=0.5, steps=4, n_records=2)},
         {"training": TrainingSpec(learning_rate=0.5, steps=4, record_logits=True)},
+        {"training": TrainingSpec(learning_rate=0.5, steps=4, record_samples=20)},
+        {"network": NetworkSpec(kind="cnn", width=16, convention="pytorch")},
+        {"network": NetworkSpec(kind="resnet9", convention="pytorch")},
+        {"network": NetworkSpec(kind="resnet9", convention="pytorch", normalization="group")},
+        {"network": NetworkSpec(kind="resnet9", convention="pytorch", variant="footnote")},
     ],
     ids=lambda change: "-".join(f"{key}={value}" for key, value in change.items())[:60],
 )
@@ -102,6 +113,54 @@ def test_the_key_does_not_change_with_name_or_folder_but_with_data_and_version(m
     assert re.fullmatch("[0-9a-f]{64}", before)
     monkeypatch.setattr(specifications, "MEASUREMENT_VERSION", specifications.MEASUREMENT_VERSION + 1)
     assert SMALL.key() != before
+
+
+def test_what_has_no_meaning_for_a_network_is_not_in_its_canonical_form() -> None:
+    """And what stores hold of fully connected networks keeps its key."""
+    assert list(SMALL.network.canonical()) == ["width", "depth", "activation", "convention", "centred"]
+    assert list(NetworkSpec(kind="cnn", width=8, convention="pytorch").canonical()) == [
+        "kind",
+        "width",
+        "activation",
+        "convention",
+        "centred",
+        "channels",
+    ]
+    assert "record_samples" not in SMALL.training.canonical()
+    assert "single_logit" not in DIRECTIONS.canonical()
+    pinned = "a" * 64
+    assert key_of(experiment("digits-7-9").canonical(), pinned) == PINNED_KEY
+
+
+def test_single_logit_gradients_of_each_logit() -> None:
+    """Beside the batch-of-one loop, on ResNet-9 as it is measured: calibrated, in evaluation mode."""
+    specification = replace(
+        DIRECTIONS,
+        data=DataSpec(name="digits", classes=(1, 4, 7), n_train=30, n_test=0, normalize="pixel"),
+        network=NetworkSpec(kind="resnet9", channels=1 / 64, convention="pytorch"),
+        kernel=False,
+        single_logit=True,
+    )
+    measured, data = specification.measure(device="cpu"), specification.data.load()
+    assert measured["gram"].dims == ("seed", "logit", "segment", "segment_")
+    for position, seed in enumerate(specification.seeds):
+        observed, truth = measured["observed"].to_numpy()[position], data.train_truth
+        model = specification.network.build(data, seed=seed, dtype=torch.float64)
+        model.calibrate(torch.tensor(data.train_inputs, dtype=torch.float64)).eval()
+        for c in range(3):
+            ours, true = (loss_gradient_matrix(model, data.train_inputs, labels, logit=c) for labels in (observed, truth))
+            segments = segment_gradient_matrix(ours, true, observed, truth, 3)
+            gram = segments @ segments.T
+            np.testing.assert_allclose(measured["gram"][position, c], gram, rtol=0, atol=1e-9 * np.abs(gram).max())
+            cosines = ours @ segments[c] / np.linalg.norm(ours, axis=1) / np.linalg.norm(segments[c])
+            np.testing.assert_allclose(measured["sample_cosines"][position, :, c], cosines, atol=1e-9)
+            np.testing.assert_allclose(measured["sample_norm"][position, :, c], np.linalg.norm(ours, axis=1), rtol=1e-9)
+            assert float(measured["alpha"][position, c]) == pytest.approx(np.sqrt(gram[3 + c, 3 + c] / gram[c, c]), rel=1e-9)
+            assert float(measured["rho"][position, c]) == pytest.approx(
+                -gram[c, 3 + c] / np.sqrt(gram[3 + c, 3 + c] * gram[c, c]), rel=1e-9
+            )
+    with pytest.raises(ValueError, match="single_logit must be False for two classes, which have one logit, got True"):
+        replace(DIRECTIONS, single_logit=True, kernel=False).measure(device="cpu")
 
 
 def test_seeds_are_a_pure_function_of_the_name() -> None:
@@ -184,6 +243,7 @@ def test_learning_rates_of_descent_keep_the_stated_distance_from_overshoot(name:
         (lambda: NetworkSpec(width=4, depth=1, activation="gelu"), "activation must be one of"),
         (lambda: TrainingSpec(learning_rate=0.0, steps=1), "learning_rate must be a positive finite number, got 0.0"),
         (lambda: TrainingSpec(learning_rate=1.0, steps=-1), "steps must be an integer >= 0, got -1"),
+        (lambda: TrainingSpec(learning_rate=1.0, steps=1, record_samples=0), "record_samples must be an integer >= 1, got 0"),
         (lambda: TrainingSpec(learning_rate=1.0, steps=1, batch_size=0), "batch_size must be an integer >= 1, got 0"),
         (lambda: replace(KERNELS, angles=()), "angles must be finite numbers, at least one, got ()"),
         (lambda: replace(KERNELS, angles=(float("nan"),)), "angles must be finite numbers, at least one, got (nan,)"),

@@ -279,9 +279,10 @@ class TestCifar10:
             ("data_batch_3.bin", b"", r"data_batch_3.bin: got 0 bytes, expected a positive multiple of 3073"),
             ("test_batch.bin", records(5, 2).tobytes()[:-1], r"test_batch.bin: got 6145 bytes, expected a positive multiple of 3073"),
             ("data_batch_1.bin", b"\x0b" * 3073, r"data_batch_1.bin: got label 11 in record 0, expected 0 to 9"),
+            ("data_batch_4.bin", records(3, 19).tobytes(), r"data_batch_4.bin: got 19 records, expected 20 as in the other files"),
             ("data_batch_2.bin", None, r"data_batch_2.bin"),
         ],
-        ids=["empty", "truncated", "label", "missing"],
+        ids=["empty", "truncated", "label", "cut-at-a-record", "missing"],
     )
     @pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
     def test_damaged_binary_files(self, tmp_path: Path, packed: bool, name: str, content: bytes | None, message: str):

@@ -158,9 +158,59 @@ def test_interrupted_workers_keep_what_was_finished(tmp_path: Path):
     assert numbers(run([Squares(3), Squares(1), Squares(2)], store=store)) == [9, 1, 4]
 
 
+@dataclasses.dataclass(frozen=True)
+class Deadly(Squares):
+    """Kills the process that measures it, always or (with ``log``) the first time."""
+
+    def measure(self, *, device: str | torch.device = "auto") -> xr.Dataset:
+        """Die without a word, as if out of memory."""
+        if not self.log or not Path(self.log).exists():
+            if self.log:
+                Path(self.log).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().measure(device=device)
+
+
+def test_what_a_dead_worker_took_along_is_measured_again(tmp_path: Path):
+    store = Store(tmp_path / "store")
+    specs = [Deadly(1, str(tmp_path / "died")), Squares(2), Squares(3)]
+    assert numbers(run(specs, store=store, n_jobs=2, device="cpu")) == [1, 4, 9]
+    assert len(list(store.keys())) == 3
+
+
+def test_what_kills_every_worker_is_one_failure(tmp_path: Path):
+    """The others are measured all the same."""
+    with pytest.raises(RunError) as caught:
+        run([Squares(1), Deadly(2), Squares(3)], store=tmp_path, n_jobs=2, device="cpu")
+    assert set(caught.value.failures) == {"squares-2"}
+    line = "it was lost on the way: TerminatedWorkerError: a worker process ended abruptly (out of memory, perhaps)"
+    assert caught.value.failures["squares-2"] == line
+    assert [result is None for result in caught.value.results] == [False, True, False]
+
+
+def test_threads_of_one_process_take_turns(tmp_path: Path):
+    """The policy is a setting of the whole process: two measurements at once would undo each other's."""
+    import joblib
+
+    with joblib.parallel_config(backend="threading", n_jobs=4):
+        results = run([Squares(n) for n in range(8)], n_jobs=None, device="cpu")
+    assert {(r.attrs["threads"], r.attrs["deterministic"]) for r in results} == {(1, 1)}
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_time_left_is_paced_by_what_was_measured(tmp_path: Path):
+    steps: list[Progress] = []
+    run([Squares(1)], store=tmp_path)
+    run([Squares(n) for n in range(1, 5)], store=tmp_path, progress=steps.append)
+    assert np.isnan(steps[0].seconds_left)  # stored: says nothing of the pace
+    assert all(step.seconds_left > 0 for step in steps[1:-1])
+    assert steps[-1].seconds_left == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"cluster": "nowhere"}, "cluster must be local:<workers> or tcp://<host>:<port>, got 'nowhere'"),
         ({"specifications": [3]}, r"each specification must have name, key\(\) and measure\(\), got int"),
         ({"specifications": [Squares]}, "each specification must have name"),
         ({"n_jobs": 0}, "n_jobs must be an integer >= 1, got 0"),

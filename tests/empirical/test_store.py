@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
@@ -19,7 +20,7 @@ import pytest
 import xarray as xr
 
 from empirical import store as store_module
-from empirical.store import STORE_VARIABLE, Store, StoreWarning
+from empirical.store import STORE_VARIABLE, Store, StoreWarning, measurement_digest
 
 KEY, OTHER = "a" * 64, "b" * 64
 ROOT = Path(__file__).resolve().parents[2]
@@ -211,7 +212,7 @@ def test_many_writers_of_one_key(store: Store):
         "Store(sys.argv[1]).put('b' * 64, xr.Dataset({'x': ('t', np.arange(9.0))}), provenance={})"
     )
     running = [subprocess.Popen([sys.executable, "-c", code, str(store.path)], cwd=ROOT) for _ in range(2)]
-    assert [process.wait(timeout=60) for process in running] == [0, 0]
+    assert [process.wait(timeout=300) for process in running] == [0, 0]
     assert sorted(path.name for path in store.path.iterdir()) == [f"{KEY}.nc", f"{OTHER}.nc"]
     assert store.get(OTHER).x.sum() == 36
 
@@ -222,7 +223,7 @@ def test_killed_between_write_and_rename(store: Store):
         "import os, sys, time, numpy as np, xarray as xr, empirical.store as module\n"
         "def stop(*arguments):\n"
         "    print('written', flush=True); time.sleep(60)\n"
-        "module.os.replace = stop\n"
+        "module.os.link = stop\n"
         "module.Store(sys.argv[1]).put('a' * 64, xr.Dataset({'x': ('t', np.arange(9.0))}), provenance={})"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(store.path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -246,6 +247,87 @@ def test_full_disk_leaves_nothing_behind(store: Store, monkeypatch: pytest.Monke
         store.put(KEY, measurement(2))
     assert "\n" not in str(caught.value)
     assert list(store.path.iterdir()) == []
+
+
+@pytest.mark.parametrize("limit", [0, 1000, 9000, 20_000])
+def test_a_real_full_disk_is_one_line_and_no_crash(store: Store, limit: int):
+    """No file may grow beyond a limit: HDF5 that writes by itself takes the process down here (a segmentation fault, measured)."""
+    code = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "from tests.empirical.test_store import measurement, Store\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))\n"
+        "try:\n    Store(sys.argv[1]).put('a' * 64, measurement(200))\n"
+        "except OSError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(store.path), str(limit)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("[Errno 27] record aaaaaaaaaaaa… could not be written to ")
+    assert done.stdout.endswith(": File too large\n")
+    assert done.stdout.count("\n") == 1
+    assert done.stderr == ""
+    assert list(store.path.iterdir()) == []
+
+
+def test_of_two_writers_the_first_stays(store: Store, monkeypatch: pytest.MonkeyPatch):
+    """Another process finishes the same key between our look and our rename."""
+    link, other = os.link, measurement(3)
+
+    def overtaken(source: Path, target: Path) -> None:
+        monkeypatch.setattr(store_module.os, "link", link)
+        store.put(KEY, other, provenance={"who": "the other"})
+        link(source, target)
+
+    monkeypatch.setattr(store_module.os, "link", overtaken)
+    path = store.put(KEY, measurement(3), provenance={"who": "we"})
+    assert json.loads(store.get(KEY).attrs["provenance"]) == {"who": "the other"}
+    assert list(store.path.iterdir()) == [path]
+
+
+def test_a_file_system_without_hard_links(store: Store, monkeypatch: pytest.MonkeyPatch):
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(store_module.os, "link", refuse)
+    path = store.put(KEY, measurement(3))
+    assert store.get(KEY) is not None
+    assert list(store.path.iterdir()) == [path]
+
+
+def test_every_number_has_a_unit(store: Store):
+    """A variable that says nothing is recorded as dimensionless; one that does keeps what it says."""
+    store.put(KEY, measurement(3))
+    record = store.get(KEY)
+    for name, variable in record.variables.items():
+        if variable.dtype.kind in "iuf":
+            assert variable.attrs["units"], name
+    assert record.loss.attrs["units"] == "nats"
+    assert record.gram.attrs["units"] == "1"
+
+
+def test_the_digest_is_of_what_was_measured(store: Store):
+    """Not of where and when; of values, names, dimensions, units and attributes."""
+    original = measurement(3)
+    store.put(KEY, original, provenance={"seconds": 1.0})
+    store.put(OTHER, original.assign_attrs(name="another name"), provenance={"seconds": 2.0})
+    digest = measurement_digest(original)
+    for key in (KEY, OTHER):
+        assert measurement_digest(store.get(key)) == digest
+        assert store.get(key).attrs["measurement_sha256"] == digest
+    changed = original.copy(deep=True)
+    changed.gram.values[0, 0, 0, 0] = np.nextafter(changed.gram.values[0, 0, 0, 0], 2)
+    others = [changed, original.rename(loss="lost"), original.assign_attrs(learning_rate=0.2), original.drop_vars("final")]
+    assert len({digest, *map(measurement_digest, others)}) == 5
+
+
+def test_setting_aside(store: Store):
+    store.put(KEY, measurement(3))
+    with pytest.warns(StoreWarning, match="is set aside as set-aside/.* because it is wanted so"):
+        store.set_aside(KEY, "it is wanted so")
+    assert store.get(KEY) is None
+    store.set_aside(KEY, "it is wanted so")  # nothing there: nothing to do
+    with pytest.raises(ValueError, match="key must be a SHA-256"):
+        store.set_aside("..", "no")
 
 
 def test_unfaithful_writing_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch):

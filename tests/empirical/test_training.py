@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch import nn
 
+from empirical import training
+from empirical.batches import Batch, draw_batch
 from empirical.experiments import DataSpec, Experiment, NetworkSpec, TrainingSpec
 from empirical.gradients import gradient_geometry
-from empirical.networks import FullyConnected
 from empirical.noise import corrupt_labels
+from empirical.recorder import Segmentation
 from empirical.segment_gram import summarize_gram
 from empirical.training import Trajectory, train
 
@@ -40,26 +42,31 @@ PYTORCH = replace(
 STOCHASTIC = replace(PYTORCH, name="stochastic", training=TrainingSpec(learning_rate=0.1, steps=40, batch_size=16, n_records=8))
 LINEAR = replace(BINARY, name="linear", network=NetworkSpec(width=32, depth=1, activation="linear", convention="eq6"))
 TANH = replace(BINARY, name="tanh", network=NetworkSpec(width=32, depth=2, activation="tanh", convention="eq7"))
-ALL = [BINARY, MULTICLASS, PYTORCH, STOCHASTIC, LINEAR, TANH]
+CNN = replace(
+    MULTICLASS,
+    name="cnn",
+    data=replace(MULTICLASS.data, normalize="pixel"),
+    network=NetworkSpec(kind="cnn", width=8, channels=1 / 8, convention="pytorch"),
+    training=TrainingSpec(learning_rate=0.1, steps=20, n_records=4),
+)
+CENTRED_CNN = replace(CNN, name="cnn-centred", network=replace(CNN.network, centred=True))
+CNN_SGD = replace(CNN, name="cnn-sgd", training=replace(CNN.training, batch_size=16))
+RESNET = replace(
+    CNN_SGD,
+    name="resnet",
+    network=NetworkSpec(kind="resnet9", channels=1 / 32, convention="pytorch", activation="mish"),
+    training=TrainingSpec(learning_rate=0.02, steps=8, batch_size=20, n_records=3),
+)
+RESNET_GROUP = replace(RESNET, name="resnet-group", network=replace(RESNET.network, normalization="group"))
+ALL = [BINARY, MULTICLASS, PYTORCH, STOCHASTIC, LINEAR, TANH, CNN, CENTRED_CNN, CNN_SGD, RESNET, RESNET_GROUP]
 
 
 def by_name(specification: Experiment) -> str:
     return specification.name
 
 
-def model_of(specification: Experiment, seed: int) -> FullyConnected:
-    data, network = specification.data.load(), specification.network
-    return FullyConnected(
-        data.train_inputs.shape[1],
-        network.width,
-        network.depth,
-        n_outputs=1 if data.n_classes == 2 else data.n_classes,
-        activation=network.activation,
-        convention=network.convention,
-        centred=network.centred,
-        seed=seed,
-        dtype=torch.float64,
-    )
+def model_of(specification: Experiment, seed: int) -> nn.Module:
+    return specification.network.build(specification.data.load(), seed=seed, dtype=torch.float64)
 
 
 def loss_of(output: torch.Tensor, labels: np.ndarray, reduction: str = "mean") -> torch.Tensor:
@@ -68,7 +75,7 @@ def loss_of(output: torch.Tensor, labels: np.ndarray, reduction: str = "mean") -
     return nn.functional.cross_entropy(output, torch.tensor(labels), reduction=reduction)
 
 
-@pytest.mark.parametrize("specification", [BINARY, MULTICLASS, PYTORCH, LINEAR, TANH], ids=by_name)
+@pytest.mark.parametrize("specification", [BINARY, MULTICLASS, PYTORCH, LINEAR, TANH, CNN], ids=by_name)
 def test_full_batch_training_is_torch_sgd_on_the_single_network(specification: Experiment) -> None:
     """An independent trainer (autograd, torch.optim.SGD) and the single-network instrument give the same records."""
     trajectory = train(specification, device="cpu")
@@ -87,6 +94,12 @@ def test_full_batch_training_is_torch_sgd_on_the_single_network(specification: E
                 time = steps.index(step)
                 geometry = gradient_geometry(model, data.train_inputs, observed, truth=truth, n_classes=data.n_classes)
                 np.testing.assert_allclose(trajectory.gram[position, time], geometry.gram, rtol=0, atol=1e-10 * np.abs(geometry.gram).max())
+                if data.n_classes > 2:
+                    own = gradient_geometry(model, data.train_inputs, observed, truth=truth, n_classes=data.n_classes, logit="own")
+                    scale = np.abs(own.gram).max()
+                    np.testing.assert_allclose(trajectory.own_gram[position, time], own.gram, rtol=0, atol=1e-10 * scale)
+                    np.testing.assert_allclose(trajectory.own_alpha[position, time], own.alpha, rtol=1e-10)
+                    np.testing.assert_allclose(trajectory.own_rho[position, time], own.rho, rtol=1e-10)
                 noisy = observed != truth
                 with torch.no_grad():
                     losses = loss_of(output, observed, "none").numpy()
@@ -101,6 +114,9 @@ def test_full_batch_training_is_torch_sgd_on_the_single_network(specification: E
                     }
                     f_observed = torch.softmax(torch.tensor(logits), dim=1).numpy()[np.arange(len(x)), observed]
                     expected |= {"train_residual": (1 - f_observed).mean(), "noise_residual": (1 - f_observed[noisy]).mean()}
+                    if data.n_classes > 2:
+                        norms = np.linalg.norm(torch.softmax(output, dim=1).numpy() - np.eye(data.n_classes)[observed], axis=1)
+                        expected |= {"clean_residual_norm": norms[~noisy].mean(), "noise_residual_norm": norms[noisy].mean()}
                     if step > 0:  # at step 0 a centred output ties
                         wrong = logits.argmax(1) != observed
                         expected |= {
@@ -138,7 +154,7 @@ def test_a_batch_of_seeds_is_one_seed_at_a_time(specification: Experiment, dtype
                 np.testing.assert_allclose(ours, theirs, rtol=0, atol=SAME[dtype] * scale, err_msg=str(name))
 
 
-@pytest.mark.parametrize("specification", [BINARY, STOCHASTIC], ids=by_name)
+@pytest.mark.parametrize("specification", [BINARY, STOCHASTIC, RESNET], ids=by_name)
 def test_a_small_memory_budget_changes_nothing(specification: Experiment) -> None:
     together, apart = train(specification, device="cpu"), train(specification, device="cpu", memory_budget=1)
     for name in together.dataset.data_vars:
@@ -168,6 +184,71 @@ def test_an_epoch_sees_every_sample_once() -> None:
         order = torch.cat(epoch, dim=1)
         assert all(sorted(row.tolist()) == list(range(60)) for row in order)
         assert not torch.equal(order[0], order[1])
+
+
+def test_segment_gradients_of_a_recorded_subset() -> None:
+    """About the number asked for, the same share of each segment, drawn by the seed; their gram is that of a data set of these alone."""
+    part = replace(MULTICLASS, training=replace(MULTICLASS.training, record_samples=20, record_logits=True))
+    trajectory, whole = train(part, device="cpu"), train(MULTICLASS, device="cpu")
+    assert (trajectory.n_clean == 12).all()
+    assert (trajectory.n_noise == 8).all()
+    assert (trajectory.n_clean_recorded == 4).all()  # a third of 12
+    assert (trajectory.n_noise_recorded == 3).all()  # a third of 8, rounded
+    np.testing.assert_array_equal(trajectory.clean_loss, whole.clean_loss)  # losses count all samples
+    assert "n_clean_recorded" not in whole.dataset
+    data = part.data.load()
+    truth = torch.tensor(data.train_truth)
+    observed = torch.tensor(trajectory.observed)
+    drawn = Segmentation.drawn(truth, observed, 3, seeds=part.seeds, n_samples=20)
+    rows = [torch.cat([index[position] for index in drawn.indices]).numpy() for position in range(3)]
+    assert len({tuple(chosen) for chosen in rows}) == 3
+    for position, seed in enumerate(part.seeds):
+        chosen, labels = rows[position], trajectory.observed[position]
+        geometry = gradient_geometry(
+            model_of(part, seed), data.train_inputs[chosen], labels[chosen], truth=data.train_truth[chosen], n_classes=3
+        )
+        np.testing.assert_allclose(trajectory.gram[position, 0], geometry.gram, rtol=0, atol=1e-10 * np.abs(geometry.gram).max())
+    few = Segmentation.drawn(truth, observed, 3, seeds=part.seeds, n_samples=1)
+    assert (few.counts == 1).all()  # one sample of each segment at least
+    all_of_them = Segmentation.drawn(truth, observed, 3, seeds=part.seeds, n_samples=1000)
+    np.testing.assert_array_equal(all_of_them.counts, Segmentation.from_labels(truth, observed, 3).counts)
+
+
+def limited(most: int, error: type[Exception] = RuntimeError, message: str = "DefaultCPUAllocator: not enough memory: you tried …"):  # type: ignore[no-untyped-def]
+    """A ``draw_batch`` that finds no memory for more than ``most`` networks."""
+
+    def draw(*arguments: object, seeds: tuple[int, ...], **options: object) -> Batch:
+        if len(seeds) > most:
+            raise error(message)
+        return draw_batch(*arguments, seeds=seeds, **options)  # type: ignore[arg-type]
+
+    return draw
+
+
+@pytest.mark.parametrize("error", [RuntimeError, MemoryError, torch.OutOfMemoryError])
+@pytest.mark.parametrize("specification", [STOCHASTIC, CNN_SGD], ids=by_name)
+def test_out_of_memory_halves_the_batch_of_seeds(
+    specification: Experiment, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = train(specification, device="cpu")
+    monkeypatch.setattr(training, "draw_batch", limited(1, error))
+    with pytest.warns(UserWarning, match="out of memory with .* seeds at once, going on with half as many") as warned:
+        apart = train(specification, device="cpu")
+    assert [str(warning.message).split()[5] for warning in warned] == ["3", "2"]  # 3 → 1 and 2 → 1 and 1 and 1
+    assert all("\n" not in str(warning.message) for warning in warned)
+    assert apart.seeds == together.seeds
+    for name in together.dataset.data_vars:
+        ours, theirs = apart.dataset[name].to_numpy(), together.dataset[name].to_numpy()
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-10 * np.abs(theirs).max(), err_msg=str(name))
+
+
+def test_what_cannot_be_halved_or_is_no_lack_of_memory_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "draw_batch", limited(0))
+    with pytest.raises(RuntimeError, match="not enough memory"), pytest.warns(UserWarning, match="out of memory"):
+        train(STOCHASTIC, device="cpu")
+    monkeypatch.setattr(training, "draw_batch", limited(0, message="something else"))
+    with pytest.raises(RuntimeError, match="something else"):
+        train(STOCHASTIC, device="cpu")
 
 
 def test_no_steps_measure_the_initialisation() -> None:
@@ -226,6 +307,28 @@ def test_a_trajectory_is_its_dataset() -> None:
         _ = trajectory.loss
     with pytest.raises(ValueError, match="dataset must hold a trajectory, got one without gram"):
         Trajectory.from_dataset(trajectory.dataset.drop_vars("gram"))
+
+
+@pytest.mark.parametrize("specification", [BINARY, CNN_SGD], ids=by_name)
+def test_a_class_with_one_sample_is_measured_and_its_empty_segment_is_nan(specification: Experiment) -> None:
+    """One sample per class at δ = 0.4 stays clean (0.4 rounds to 0); the other class has both segments."""
+    classes = len(specification.data.classes or ())
+    counts = (1, *[20] * (classes - 1))
+    trajectory = train(replace(specification, data=replace(specification.data, n_train=counts, n_test=10)), device="cpu")
+    assert trajectory.n_clean[:, 0].tolist() == [1, 1, 1]
+    assert trajectory.n_noise[:, 0].tolist() == [0, 0, 0]
+    assert np.isnan(trajectory.alpha[..., 0]).all()
+    assert np.isfinite(trajectory.alpha[..., 1:]).all()
+    assert np.isfinite(trajectory.train_loss).all()
+
+
+def test_more_noise_than_samples_leaves_no_clean_segment() -> None:
+    """δ = 0.9 of two samples is two wrong labels: the clean segment is empty, and says so by nan, not by 0."""
+    trajectory = train(replace(BINARY, noise_level=0.9, data=replace(BINARY.data, n_train=4)), device="cpu")
+    assert trajectory.n_clean.tolist() == [[0, 0]] * 3
+    assert np.isnan(trajectory.alpha).all()
+    assert np.isnan(trajectory.clean_loss).all()
+    assert np.isfinite(trajectory.noise_loss).all()
 
 
 def test_divergence_is_an_error_not_a_nan() -> None:

@@ -14,9 +14,12 @@ ROWS: pytest.StashKey[dict[str, list[dict[str, Any]]]] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.getgroup("clean-priority").addoption(
+    group = parser.getgroup("clean-priority")
+    group.addoption(
         "--trust-record", default=None, metavar="DIR", help="write what the tests of the verdicts measured there (all of them green)"
     )
+    group.addoption("--seed-sets", type=int, default=0, metavar="N", help="judge all claims with the seed sets 1 … N (hours)")
+    group.addoption("--mutants", choices=("sample", "all"), default="sample", help="mutants of theory: a sample (default) or all (an hour)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -25,7 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def trust_record(request: pytest.FixtureRequest) -> Callable[[str, dict[str, Any]], None]:
-    """Take down a row: name of the file ("kill_matrix", "calibration") and the row."""
+    """Take down a row: name of the file ("kill_matrix", "calibration", "mutants") and the row."""
     rows = request.config.stash[ROWS]
     return lambda name, row: rows.setdefault(name, []).append(row)
 

@@ -24,6 +24,7 @@ from scipy.special import expit
 
 from empirical import inference
 from empirical.inference import Estimate, exact, proportion
+from reports import sequential
 from reports.agreement import Verdict, judge
 from tests.support import estimates, paired
 from tests.support.coverage import FALSE_ALARM, rng
@@ -283,7 +284,7 @@ def test_sequences_under_optional_stopping(book: Book, name: str) -> None:
     missed = int(((lower > truth) | (upper < truth)).any(axis=0).sum())
     book.count(name, f"{law}, {looks} looks", "false alarms at any look", missed, limit=ALPHA)
     if name == "betting_sequence":
-        return  # its power is that of the definition tests; a path of 150 looks costs a minute
+        return  # a path of 150 looks costs a minute; its power curve is that of test_drawing_seeds_until_decided
     # Half-width h at the cap (bounded: of a law with this variance), margin 2h, detectable 4h, as for a fixed number of seeds.
     length = 150
     half = 1.2 * float(np.median(np.asarray(path(0.0, POWER_RATE, length).half_width)[-1]))
@@ -292,6 +293,75 @@ def test_sequences_under_optional_stopping(book: Book, name: str) -> None:
         return stopped(path(at * 4 * half, POWER_RATE, length), truth, 2 * half)
 
     book.curve(f"{name}, stopping", f"{law}, cap {length}", verdicts)
+
+
+BLOCKS = (32, 64, 128, 256)  # numbers of seeds at the looks of a check that starts with 32 and may draw up to 256
+KINDS: dict[str, sequential.Sequence] = {
+    "betting": sequential.Bounded(),
+    "normal mixture": sequential.KnownSpread(sigma=1.0),
+    "Student mixture": sequential.Normal(),
+}
+
+
+def seeds_for(kind: str, generator: np.random.Generator, repetitions: int, shift: float) -> Array:
+    """``[256, repetitions]``: whether clean dominates a class (P = 0.657 at δ = 0.4), or logits at initialisation, of shifted mean."""
+    shape = (BLOCKS[-1], repetitions)
+    if kind == "betting":
+        return (generator.random(shape) < LOG_RATIO.probability_clean_dominates + shift).astype(float)
+    return generator.standard_normal(shape) + shift
+
+
+def looks_of(kind: str, draws: Array, error_rate: float) -> Estimate:
+    """The intervals at the four looks, for all repetitions at once ``[4, repetitions]``."""
+    estimator: Callable[..., Estimate] = {
+        "betting": inference.betting_sequence,
+        "normal mixture": lambda x, error_rate: inference.normal_mixture_sequence(x, error_rate=error_rate, sigma=1.0),
+        "Student mixture": inference.t_mixture_sequence,
+    }[kind]
+    found = [estimator(draws[:n], error_rate=error_rate) for n in BLOCKS]
+    ends = {name: np.stack([getattr(one, name) for one in found]) for name in ("value", "lower", "upper")}
+    return Estimate(**ends, confidence=1 - error_rate, n_seeds=BLOCKS[-1], method=kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_drawing_seeds_until_decided(book: Book, kind: str) -> None:
+    """What `judge_sequentially` does: 32 seeds, then as many again while the verdict is open, 256 at most."""
+    generator, count = rng(101, sorted(KINDS).index(kind)), book.repetitions
+    truth = LOG_RATIO.probability_clean_dominates if kind == "betting" else 0.0
+    law = "clean dominates" if kind == "betting" else "logits at initialisation"
+    without_margin = stopped(looks_of(kind, seeds_for(kind, generator, count, 0.0), ALPHA), truth, 0.0)
+    book.count(
+        f"judge_sequentially, {kind}", f"{law}, 32 to 256 seeds", "false alarms", without_margin.count(Verdict.DISAGREES), limit=ALPHA
+    )
+    # Half-width h at the cap, margin 2h, detectable 4h, as for a fixed number of seeds.
+    half = 1.1 * float(np.median(np.asarray(looks_of(kind, seeds_for(kind, generator, count, 0.0), POWER_RATE).half_width)[-1]))
+    assert kind != "betting" or truth - 4 * half > 0
+
+    def verdicts(at: float) -> list[Verdict]:
+        return stopped(looks_of(kind, seeds_for(kind, generator, count, -at * 4 * half), POWER_RATE), truth, 2 * half)
+
+    book.curve(f"judge_sequentially, {kind}", f"{law}, 32 to 256 seeds", verdicts)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_looks_decide_as_judge_sequentially_does(kind: str) -> None:
+    generator = rng(102, sorted(KINDS).index(kind))
+    draws = np.concatenate([seeds_for(kind, generator, 8, shift) for shift in (0.0, -0.2, -0.45)], axis=1)
+    truth = LOG_RATIO.probability_clean_dominates if kind == "betting" else 0.0
+    said = stopped(looks_of(kind, draws, ALPHA), truth, 0.2)
+    assert len(set(said)) > 1
+    for column, wanted in zip(draws.T, said, strict=True):
+        record = sequential.judge_sequentially(
+            truth,
+            lambda first, count, column=column: column[first : first + count],  # type: ignore[misc]
+            sequence=KINDS[kind],
+            margin=0.2,
+            claim="I5",
+            error_rate=ALPHA,
+            start=BLOCKS[0],
+            cap=BLOCKS[-1],
+        )
+        assert record.verdict is wanted
 
 
 def test_paired_intervals(book: Book) -> None:

@@ -72,6 +72,19 @@ def test_a_rejected_statement_without_its_correction_is_red(pytester: pytest.Pyt
     assert "correction was not judged" in result.stdout.str()
 
 
+def test_rows_that_must_disagree_say_which_check_does(pytester: pytest.Pytester) -> None:
+    """Two statements, one wrong: without a word on which, the row would stay green if the other turned instead."""
+    head = '@claim("G2", expected="DISAGREES", reason="made up")\n@regime\ndef test_it(agreement):\n'
+    silent = '    agreement.check("one", **right); agreement.check("three", **wrong); agreement.control("two", **wrong)\n'
+    result = run(pytester, head + silent)
+    result.assert_outcomes(failed=1)
+    assert "the test does not say which: one; three" in result.stdout.str()
+    stated = silent.replace('"one", ', '"one", expected="AGREES", ').replace('"three", ', '"three", expected="DISAGREES", ')
+    run(pytester, head + stated).assert_outcomes(passed=1)
+    turned = stated.replace('"one", expected="AGREES", **right', '"one", expected="AGREES", **wrong')
+    run(pytester, head + turned).assert_outcomes(failed=1)
+
+
 @pytest.mark.parametrize(
     ("body", "says"),
     [
@@ -106,6 +119,26 @@ def test_it(agreement):
     row = next(row for row in rows if row["id"] == "G2")
     assert row["verdict"] == "NOT RUN"
     assert "mnist" in row["reason"].lower()
+
+
+def test_a_measurement_of_another_tier_is_not_made(pytester: pytest.Pytester) -> None:
+    """The quick tier leaves out what a mark keeps for larger ones; the row is NOT RUN with the test's reason, never a pass."""
+    result = run(
+        pytester,
+        """
+@claim("F8")
+@regime
+@pytest.mark.experiments("cifar10-resnet9", tiers=("full",))
+def test_it(agreement):
+    pytest.skip("needs the full tier")
+""",
+        "--agreement-report",
+        str(pytester.path / "report"),
+    )
+    result.assert_outcomes(skipped=1)
+    assert not list((pytester.path / "store").glob("*.nc"))
+    rows = json.loads((pytester.path / "report" / "report.json").read_text())["claims"]
+    assert [(row["verdict"], row["reason"]) for row in rows if row["id"] == "F8"] == [("NOT RUN", "needs the full tier")]
 
 
 def test_every_claim_of_the_register_is_in_the_report(pytester: pytest.Pytester) -> None:

@@ -17,7 +17,14 @@ STANDARD_LIBRARY = sys.stdlib_module_names
 THEORY_MAY = {"numpy", "scipy", "theory"}
 THEORY_MAY_NOT = {"random", "secrets", "pathlib", "io", "os", "pickle", "urllib", "numpy.random", "shutil", "tempfile"}
 EMPIRICAL_OF_THEORY = {"theory.segments"}
-REPORTS_OF_OTHERS = {"theory.claims", "empirical.inference", "empirical.store", "empirical.datasets"}
+REPORTS_OF_OTHERS = {
+    "theory.claims",
+    "empirical.inference",
+    "empirical.store",
+    "empirical.store_upkeep",
+    "empirical.downloads",
+    "empirical.datasets",
+}
 QUESTION_ROOMS = {"plugin.py", "diagnose.py"}
 
 

@@ -55,6 +55,13 @@ def test_verdict_is_one_of_three_and_symmetric(value: float, half: float, predic
     assert (record.verdict is Verdict.AGREES) == inside
 
 
+def test_arrays_are_compared_one_by_one_never_crosswise() -> None:
+    """Two estimates in a column against two predictions in a row would be four comparisons, two of them of different things."""
+    with pytest.raises(ValueError, match="compared one by one"):
+        judge(np.zeros(2), estimate([[0.0], [0.1]]), margin=1.0, claim="G2")  # type: ignore[list-item]
+    assert judge(0.0, estimate([0.0, 0.1]), margin=np.array([1.0, 2.0]), claim="G2").components == 2
+
+
 def test_array_disagrees_if_one_component_does_and_reports_that_component() -> None:
     record = judge(np.zeros(4), estimate([0.0, 0.1, 3.0, 2.0]), margin=1.0, claim="G2")
     assert record.verdict is Verdict.DISAGREES

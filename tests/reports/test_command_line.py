@@ -31,7 +31,7 @@ def harness(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         state.calls.append((selection, options))
         if options["on_progress"]:
             options["on_progress"](1, 2, "judging [bold]")
-        return SimpleNamespace(results=state.results, figures=[], provenance=PROVENANCE, problems=state.problems)
+        return SimpleNamespace(results=state.results, figures=[], provenance=PROVENANCE, problems=state.problems, register=CLAIMS)
 
     module = ModuleType("reports.harness")
     module.run_claims = run_claims  # type: ignore[attr-defined]

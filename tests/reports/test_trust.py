@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from reports.html import render_html
 from reports.schema import problems_with
 from reports.trust import FILES, read_trust, trust_view, write_trust
 
@@ -16,7 +17,7 @@ KILL = dict.fromkeys(FILES["kill_matrix"], "x") | {"fault": "<b>", "room": "theo
 def test_rows_come_back_and_bytes_repeat(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         write_trust(tmp_path / folder, {"kill_matrix": [KILL]})
-    assert read_trust(tmp_path / "one") == {"kill_matrix": [KILL], "calibration": []}
+    assert read_trust(tmp_path / "one") == {"kill_matrix": [KILL], "calibration": [], "seed_sets": [], "mutants": []}
     first, second = (tmp_path / folder / "kill_matrix.json" for folder in ("one", "two"))
     assert first.read_bytes() == second.read_bytes()
 
@@ -49,3 +50,55 @@ def test_ledger_adds_up_to_the_budget(written: Path) -> None:
     ledger = trust_view(document)["ledger"]
     assert sum(row["random"] for row in ledger) == document["budget"]["random_checks"]
     assert sum(row["spent"] for row in ledger) == pytest.approx(document["budget"]["false_alarm_bound"], abs=1e-12)
+
+
+SEED_SETS = [
+    {
+        "claim": "D10",
+        "regime": "trained network · clusters",
+        "code": "abc",
+        "sets": 12,
+        "passed": 11,
+        "failed": [7],
+        "first": 1,
+        "last": 12,
+    },
+    {"claim": "G2", "regime": "algebra · any", "code": "abc", "sets": 12, "passed": 12, "failed": [], "first": 1, "last": 12},
+]
+SURVIVOR = {"line": 3, "code": "BLOCK = 128", "old": "128", "new": "129", "why": "block size", "equivalent": True}
+MUTANTS = [
+    {
+        "module": "theory/alpha.py",
+        "code": "abc",
+        "mutants": 40,
+        "judged": 20,
+        "killed": 18,
+        "survivors": [SURVIVOR, SURVIVOR | {"equivalent": False, "why": "no test"}],
+        "sample": [],
+    }
+]
+
+
+def test_seed_sets_and_mutants_reach_the_page(tmp_path: Path, written: Path) -> None:
+    write_trust(tmp_path, {"seed_sets": SEED_SETS, "mutants": MUTANTS})
+    document = json.loads((written / "report.json").read_text(encoding="utf-8"))
+    document["trust"] |= {name: read_trust(tmp_path)[name] for name in ("seed_sets", "mutants")}
+    assert list(problems_with(document)) == []
+    view = trust_view(document)
+    assert (view["seed_sets"]["sets"], view["seed_sets"]["judged"], view["seed_sets"]["failed"]) == (12, 24, 1)
+    assert view["seed_sets"]["rows"][0]["claim"] == "D10", "a row that failed comes first"
+    mutants = view["mutants"]
+    assert (mutants["judged"], mutants["killed"], mutants["survivors"], mutants["equivalent"]) == (20, 18, 2, 1)
+    assert mutants["share"] == 18 / 19
+    page = render_html(document, {})
+    assert "passed 11 of 12" in page.replace("\n", " ")
+    assert "BLOCK = 128" in page
+
+
+def test_pages_without_them_say_nothing_of_them(written: Path) -> None:
+    document = json.loads((written / "report.json").read_text(encoding="utf-8"))
+    document["trust"] |= {"seed_sets": [], "mutants": []}
+    document["budget"] = {name: value for name, value in document["budget"].items() if "e_value" not in name}
+    view = trust_view(document)
+    assert view["seed_sets"] is view["mutants"] is view["evidence"] is None
+    assert "Seed sets" not in render_html(document, {})

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import reports.drawings
 import reports.writer
 from reports.agreement import ClaimResult, Verdict
 from reports.document import NOT_JUDGED, NOT_SELECTED, build_document, number
@@ -35,7 +37,7 @@ def test_every_form_is_there(written: Path) -> None:
     assert {"report.json", "report.html", "report.md"} <= names
     for figure in sample_figures():
         assert {f"figures/{figure.id}.{end}" for end in ("svg", "png", "csv")} <= names
-    assert len(names) == 3 + 3 * len(sample_figures())
+    assert len(names) == 3 + 3 * len(sample_figures()) + 1  # figures/drawn.json
 
 
 def test_every_register_claim_has_a_row(written: Path) -> None:
@@ -86,8 +88,12 @@ def test_number(value: float, stored: object) -> None:
 
 
 def test_same_records_same_bytes_and_render_redraws_them(written: Path, tmp_path: Path) -> None:
-    redraw(written, tmp_path / "again")
+    records = tmp_path / "records"
+    shutil.copytree(written, records, ignore=shutil.ignore_patterns("drawn.json"))  # so that nothing drawn is taken over
+    redraw(records, tmp_path / "again")
     assert contents(tmp_path / "again") == contents(written)
+    redraw(written, tmp_path / "taken-over")
+    assert contents(tmp_path / "taken-over") == contents(written)
 
 
 def test_a_failure_leaves_the_old_report(report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +102,7 @@ def test_a_failure_leaves_the_old_report(report: Path, monkeypatch: pytest.Monke
     def fail(*_: object) -> tuple[str, bytes]:
         raise ValueError("the pen broke")
 
-    monkeypatch.setattr(reports.writer, "render", fail)
+    monkeypatch.setattr(reports.drawings, "render", fail)
     with pytest.raises(ValueError, match="the pen broke"):
         write_report(report, sample_results(), small(), PROVENANCE)
     assert contents(report) == before
@@ -123,7 +129,12 @@ def test_replacing_drops_old_figures_and_keeps_foreign_files(report: Path) -> No
     write_report(report, [], small(), PROVENANCE)
     names = set(contents(report))
     assert "junit.xml" in names
-    assert {name for name in names if name.startswith("figures/")} == {"figures/line.svg", "figures/line.png", "figures/line.csv"}
+    assert {name for name in names if name.startswith("figures/")} == {
+        "figures/line.svg",
+        "figures/line.png",
+        "figures/line.csv",
+        "figures/drawn.json",
+    }
 
 
 def test_foreign_folders_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,8 +128,15 @@ def _notebook(marks: Mapping[str, pytest.Mark], regime: Any, measure: Callable[.
         rng=_generator(claim.id, model, str(data)),
         seed_salt="",
         measure=lambda name: measure(name, seeds),
+        replicates=lambda name, first, count: _own_seeds(measure(name, seeds), first, count),
         load=load_dataset,
     )
+
+
+def _own_seeds(measured: xr.Dataset, first: int, count: int) -> xr.Dataset:
+    """A check may not need more replicates than its experiment has, or a fault would be paid for by the hour."""
+    assert first == 0, f"undecided after its own seeds: {count} more asked for"
+    return measured
 
 
 def _generator(*key: str) -> np.random.Generator:
@@ -210,6 +217,7 @@ def _units() -> dict[str, Check]:
     gradients = "empirical/test_gradients::test_agrees_with_one_autograd_call_per_sample"
     shape = {"depth": 2, "n_classes": 2, "chunk_size": 64}
     training, inference = "empirical/test_training::test_", "empirical/test_inference::test_"
+    pictures = "empirical/test_module_batch::test_outputs_steps_and_running_statistics_are_those_of_single_networks"
     sequences, rows = "empirical/test_sequences::test_", "reports/test_agreement::test_"
     return {
         # Theory
@@ -259,6 +267,12 @@ def _units() -> dict[str, Check]:
             training + "full_batch_training_is_torch_sgd_on_the_single_network",
             {"specification": Place("empirical.test_training", "PYTORCH")},
         ),
+        "training, several classes": Check(
+            training + "full_batch_training_is_torch_sgd_on_the_single_network",
+            {"specification": Place("empirical.test_training", "MULTICLASS")},
+        ),
+        "picture networks": Check(pictures, {"name": "cnn", "classes": 3, "together": True}),
+        "picture networks, BatchNorm": Check(pictures, {"name": "resnet-batch", "classes": 2, "together": False}),
         "epochs": Check(training + "an_epoch_sees_every_sample_once"),
         "changes of the losses": Check(training + "changes_are_differences_of_successive_losses"),
         # Judging
@@ -289,6 +303,18 @@ def _units() -> dict[str, Check]:
         "turned verdicts": Check(rows + "better_than_expected_is_red_too"),
         "corrections": Check(rows + "rejection_of_a_printed_form_needs_its_correction"),
         "budget": Check("reports/test_budget::test_error_rates_add_up_to_the_budget"),
+        "blocks of seeds": Check("reports/test_sequential::test_an_undecided_case_draws_consecutive_blocks_that_double_what_there_is"),
+        "cap on seeds": Check("reports/test_sequential::test_the_cap_is_kept_and_says_what_could_have_been_seen"),
+        "drawing until decided": Check("meta/test_calibration::test_looks_decide_as_judge_sequentially_does", {"kind": "Student mixture"}),
+        "betting e-values": Check(
+            "empirical/test_e_values::test_at_least_one_over_the_error_rate_exactly_where_the_sequence_is_disjoint", {"kind": "betting"}
+        ),
+        "mixture e-values": Check(
+            "empirical/test_e_values::test_at_least_one_over_the_error_rate_exactly_where_the_sequence_is_disjoint",
+            {"kind": "normal mixture"},
+        ),
+        "Holm": Check("reports/test_budget::test_a_rejected_fixed_check_reaches_the_level_of_the_run_among_a_thousand"),
+        "alarms": Check("reports/test_budget::test_only_what_ought_to_hold_can_be_an_alarm"),
         "joint statements": Check("meta/test_calibration::test_joint_intervals_hold_at_once", _SILENT),
         "law distance": Check("meta/test_calibration::test_distance_of_laws", _SILENT),
         "pairs": Check("meta/test_calibration::test_paired_intervals", _SILENT),

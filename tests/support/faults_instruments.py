@@ -223,14 +223,17 @@ INSTRUMENT_FAULTS: tuple[Fault, ...] = (
     _fault(
         "descent uphill",
         "training:_Run._descend",
-        edited("factor=-self", "factor=self"),
+        edited("factor = -self", "factor = self"),
         "the sign of the step",
         "training",
     ),
     _fault(
         "trained on the true labels",
         "training:_Run.records",
-        edited("self._descend(values, logits, self.observed)", "self._descend(values, logits, self.truth.expand_as(self.observed))"),
+        edited(
+            "self._descend(self.inputs, self.observed, self.initial, evaluation)",
+            "self._descend(self.inputs, self.truth.expand_as(self.observed), self.initial, evaluation)",
+        ),
         "no noise in training at all",
         "training",
     ),
@@ -257,21 +260,21 @@ INSTRUMENT_FAULTS: tuple[Fault, ...] = (
     ),
     _fault(
         "sum for mean in the losses",
-        "recorder:_mean",
+        "losses:_mean",
         edited(" / mask.sum(1)", ""),
         "summed losses and errors",
         "training",
     ),
     _fault(
         "clean loss over all samples",
-        "recorder:measure_labels",
+        "losses:measure_labels",
         edited('"clean": ~noisy', '"clean": torch.ones_like(noisy)'),
         "noisy samples counted among the clean ones",
         "training",
     ),
     _fault(
         "errors against the true label",
-        "recorder:measure_labels",
+        "losses:measure_labels",
         edited("sample_errors(logits, observed)", "sample_errors(logits, true_labels)"),
         "the noisy error counts agreement with the truth",
         "training",
@@ -296,6 +299,35 @@ INSTRUMENT_FAULTS: tuple[Fault, ...] = (
         edited("output if self.initial is None else output - self.initial", "output"),
         "the initial output is left in the changes of the losses",
         "changes of the losses",
+    ),
+    # Networks for pictures
+    _fault(
+        "one picture network repeated",
+        "module_batch:ModuleBatch.draw",
+        edited("network.build(dataset, seed=seed, dtype=dtype)", "network.build(dataset, seed=seeds[0], dtype=dtype)"),
+        "all networks of a batch are the first one",
+        "picture networks",
+    ),
+    _fault(
+        "batch statistics while measuring",
+        "module_batch:ModuleBatch._mode",
+        edited("self.template.train(training)", "self.template.train()"),
+        "networks with batch normalisation are evaluated in training mode",
+        "picture networks, BatchNorm",
+    ),
+    _fault(
+        "batch statistics frozen in training",
+        "module_batch:ModuleBatch._mode",
+        edited("self.template.train(training)", "self.template.eval()"),
+        "networks with batch normalisation are trained in evaluation mode",
+        "picture networks, BatchNorm",
+    ),
+    _fault(
+        "single-logit gradients of the next logit",
+        "recorder:SegmentGrams.measure",
+        edited("one_hot(self.truth,", "one_hot((self.truth + 1) % logits.shape[-1],"),
+        "class c measured at logit c + 1",
+        "training, several classes",
     ),
     # Data
     _fault(

@@ -213,15 +213,21 @@ class FixedKernelCase:
 
 
 @lru_cache(maxsize=8)
-def fixed_kernel_history(case: FixedKernelCase, salt: str) -> History:
-    """Run the case and record every step; cached, because several claims read one trajectory."""
+def fixed_kernel_history(case: FixedKernelCase, salt: str, first: int = 0) -> History:
+    """Run the case and record every step; cached, because several claims read one trajectory.
+
+    Args:
+        case: the run.
+        salt: of the seeds.
+        first: 0 for the case's own label draws; otherwise the number of those drawn before, and as many again are made.
+    """
     data = load_dataset(case.dataset, classes=case.classes, n_train=case.n_train)
     kernel = ntk(data.train_inputs.astype(float), depth=case.depth)
     return _kernel_history(
         data,
         depth=case.depth,
         noise_level=case.noise_level,
-        seeds=seeds_by_rule(case.name, case.draws, salt=salt),
+        seeds=seeds_by_rule(case.name, 2 * first or case.draws, salt=salt)[first:],
         learning_rate=case.rate * max_learning_rate(kernel),
         record=tuple(range(case.steps + 1)),
     )
@@ -296,14 +302,21 @@ def share_sd(kernel: Array, truth: NDArray[np.int64], noise_level: float) -> tup
 def _segment_quantities(
     kernel: Array, logits: Array, truth: NDArray[np.int64], observed: NDArray[np.int64], learning_rate: float
 ) -> dict[str, Array]:
-    """Gram matrix and segment means of one label draw, straight from the definitions; logits ``[T, n]``."""
+    """Gram matrix and segment means of one label draw, straight from the definitions; logits ``[T, n]``.
+
+    The clean and noisy segments of both classes part the samples, so that each product with the kernel takes only the segment's own rows;
+    relabelled residuals differ from noisy ones by a sign that does not change in time.
+    """
     probability = expit(logits)
     wrong = truth != observed
-    weights = [(probability - observed) * (~wrong & (truth == c)) for c in (0, 1)]
-    weights += [(probability - observed) * (wrong & (truth == c)) for c in (0, 1)]
-    weights += [(probability - truth) * (wrong & (truth == c)) for c in (0, 1)]
-    stacked = np.stack(weights)  # [6, T, n]
-    moved = stacked @ kernel
+    masks = [~wrong & (truth == c) for c in (0, 1)] + [wrong & (truth == c) for c in (0, 1)]
+    weights = [(probability - observed) * mask for mask in masks]
+    products = [weight[:, mask] @ kernel[mask] for weight, mask in zip(weights, masks, strict=True)]
+    for c in (0, 1):
+        change = (observed - truth) * masks[2 + c]
+        weights.append(weights[2 + c] + change)
+        products.append(products[2 + c] + change @ kernel)
+    stacked, moved = np.stack(weights), np.stack(products)  # [6, T, n]
     after = logits - learning_rate / len(truth) * moved[:4].sum(axis=0)
 
     def loss(h: Array) -> Array:
@@ -320,4 +333,4 @@ def _segment_quantities(
         for segment, mask in (("clean", ~wrong), ("noise", wrong))
         for quantity, value in values.items()
     }
-    return {"gram": np.einsum("ati,bti->tab", moved, stacked, optimize=True), **means}
+    return {"gram": np.matmul(moved.transpose(1, 0, 2), stacked.transpose(1, 2, 0)), **means}

@@ -37,12 +37,22 @@ class Regime:
         """Content-built id of the test case."""
         return re.sub(r"[^a-zA-Z0-9]+", "-", f"{self.model}-{self.data}")
 
-    def history(self, agreement: Agreement) -> History:
-        """The regime's segment gradients along training, measured once for all claims that read them."""
+    def replicates(self, agreement: Agreement) -> int:
+        """Label draws or networks of one measurement: the first block of a check that may draw more."""
+        return self.case.draws if self.case is not None else len(experiment(self.experiment, tier=agreement.tier).seeds)
+
+    def history(self, agreement: Agreement, first: int = 0) -> History:
+        """The regime's segment gradients along training, measured once for all claims that read them.
+
+        Args:
+            agreement: the notebook of the test.
+            first: number of the first replicate: 0, or further blocks of the rule by which seeds are chosen, each as large as all before.
+        """
         if self.case is not None:
             agreement.dataset(self.case.dataset, classes=self.case.classes, n_train=self.case.n_train)
-            return fixed_kernel_history(self.case, agreement.seed_salt)
-        run = agreement.measure(self.experiment)
+            return fixed_kernel_history(self.case, agreement.seed_salt, first)
+        count = first or self.replicates(agreement)
+        run = agreement.replicates(self.experiment, first, count) if first else agreement.measure(self.experiment)
         spec = experiment(self.experiment, tier=agreement.tier)
         data = agreement.dataset(
             spec.data.name, classes=spec.data.classes, n_train=spec.data.n_train, n_test=spec.data.n_test, seed=spec.data.seed

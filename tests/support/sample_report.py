@@ -193,8 +193,34 @@ def sample_figures() -> list[FigureData]:
         figure_6 |= {f"{name}/x": time, f"{name}/prediction": ratio, f"{name}/measured": ratio * (1 + 0.02 * np.sin(time))}
         figure_6 |= {f"{name}/lower": ratio * 0.94, f"{name}/upper": ratio * 1.06}
 
+    # Kinds that share a layout: as the papers have them, one panel, six panels, ten panels.
+    errors = {key.replace("total error", "").replace("|", ""): part for key, part in figure_5.items() if key.startswith("total")}
+    ratios = {key: 9 * part if key.endswith(("prediction", "measured", "lower", "upper")) else part for key, part in figure_6.items()}
+    logits = {f"logit {c}|{key.partition('|')[2]}": part for c in range(10) for key, part in figure_4.items() if key.startswith("MNIST")}
+    losses = {f"{panel}|{key}": part for panel in ("digits 7/9", "MNIST") for key, part in errors.items()}
+    sweep = {
+        f"{panel}|m = {width}/{column}": part[column]
+        for panel in ("clean error", "clean residual", "test error", "noisy error", "noisy residual", "training error")
+        for width in (32, 128, 512)
+        for part in [{name: figure_5[f"segment error|clean/{name}"] * (1 + 8 / width) for name in ("x", "measured", "lower", "upper")}]
+        for column in part
+    }
+    shared = {
+        "figure_1": errors,
+        "figure_7": figure_5,
+        "figure_8": ratios,
+        "figure_9": losses,
+        "figure_10": logits,
+        "figure_11": losses,
+        "figure_12": sweep,
+        "figure_13": sweep,
+    }
     degrees = {"x": "angle between the inputs, θ_d (degrees)"}
     return [
+        *[
+            FigureData(kind.replace("_", "-"), kind, f"{kind.replace('_', ' ').capitalize()}: its layout", "Made up.", "X4", arrays)
+            for kind, arrays in shared.items()
+        ],
         FigureData(
             "G2-network-at-initialisation",
             "comparison",

@@ -423,7 +423,7 @@ def test_float32_in_float32_out() -> None:
             lambda: effective_learning_rate(1.0, alpha=0.5, noise_level=0.3, form="paper"),
             "form must be one of 'corrected', 'printed', got 'paper'",
         ),
-        (lambda: step_factor_from_residual(0.0, noise_level=0.3), "residual must lie in (0, 1], got 0.0"),
+        (lambda: step_factor_from_residual(0.0, noise_level=0.3), "residual must lie in [1e-100, 1], got 0.0"),
         (lambda: first_step_overshoot_rate(1.0, 0.0), "noise_level must lie in (0, 1), got 0.0"),
         (lambda: equicorrelated_coupling(1.0, 1.0, 0.0, class_size=3), "diagonal > within > between must hold, got 1, 1, 0"),
         (
@@ -433,7 +433,7 @@ def test_float32_in_float32_out() -> None:
         (lambda: turning_time(10.0, 0.0), "noise_level must lie in (0, 0.5) for a noisy loss to turn, got 0.0"),
         (
             lambda: two_cluster_alpha(np.eye(2), sizes=[1, 0], noise_levels=[0, 0], learning_rate=1, steps=1),
-            "sizes must be positive, got [1.0, 0.0]",
+            "sizes must be at least 1e-50, got [1.0, 0.0]",
         ),
         (
             lambda: two_cluster_alpha(np.eye(2), sizes=[1, 2], noise_levels=[0, 1], learning_rate=1, steps=1),

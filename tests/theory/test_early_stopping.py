@@ -31,10 +31,12 @@ from theory.segments import Segments, segment_geometry
 from theory.stopping_rules import (
     clean_loss_falls,
     first_crossing,
+    held_out_disagreement,
     label_free_residual,
     label_free_stopping_time,
     noise_loss_rises,
     noise_loss_turn,
+    transition_residual,
 )
 
 Array = NDArray[np.float64]
@@ -244,6 +246,46 @@ def test_label_free_residual_of_many_classes(n_classes: int, delta: float) -> No
 # --- existence (X8, X9) ---
 
 
+def test_residual_of_a_transition_matrix_is_that_of_the_trained_output() -> None:
+    """Softmax descent on three collapsed classes: at its end the segment gradients are opposite, α = 1, and the residual is the formula."""
+    counts = np.array([[14, 4, 2], [0, 30, 0], [3, 3, 4]])  # labels of each class
+    truth = np.repeat([0, 1, 2], counts.sum(axis=1))
+    observed = np.concatenate([np.repeat([0, 1, 2], row) for row in counts])
+    n = len(truth)
+    kernel = (truth[:, None] == truth[None, :]).astype(float)
+    run = gradient_descent(kernel, np.eye(3)[observed], learning_rate=2.0, steps=40_000, loss="softmax", record=[40_000])
+    logits = np.asarray(run.logits)[-1]
+    output = np.exp(logits - logits.max(axis=1, keepdims=True))
+    output /= output.sum(axis=1, keepdims=True)
+    residuals = output - np.eye(3)[observed]
+    alpha = segment_geometry(kernel, residuals, Segments.from_labels(truth, observed, n_classes=3)).alpha
+    # Class 1 has no noise: its residual falls like 1/(ηκt) with κ = 30/60, below 1e-4 here; α is not defined there.
+    assert np.abs(alpha[[0, 2]] - 1).max() < 1e-3
+    assert (1 - output[np.arange(n), observed]).mean() == pytest.approx(
+        transition_residual(counts / counts.sum(1, keepdims=True), class_shares=counts.sum(1)), abs=1e-4
+    )
+
+
+@given(st.integers(2, 12), st.floats(0.0, 0.9))
+@settings(max_examples=50, deadline=None)
+def test_symmetric_noise_is_one_transition_matrix(n_classes: int, share: float) -> None:
+    delta = share * (n_classes - 1) / n_classes
+    matrix = np.full((n_classes, n_classes), delta / (n_classes - 1))
+    np.fill_diagonal(matrix, 1 - delta)
+    # Sums of n_classes squares below 1.
+    assert transition_residual(matrix) == pytest.approx(label_free_residual(delta, n_classes=n_classes), abs=1e-13)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 7])
+def test_held_out_disagreement_by_enumeration(n_classes: int) -> None:
+    """All pairs of predicted and observed label of class 0, mistakes and noise uniform and independent."""
+    delta, error = 0.3, 0.2
+    predicted, observed = (np.full(n_classes, level / (n_classes - 1)) for level in (error, delta))
+    predicted[0], observed[0] = 1 - error, 1 - delta
+    assert held_out_disagreement(delta, error, n_classes=n_classes) == pytest.approx(1 - predicted @ observed, abs=1e-14)
+    assert held_out_disagreement(delta, 0.0, n_classes=n_classes) == delta
+
+
 @pytest.mark.parametrize(("n_classes", "per_class", "delta"), [(2, 3, 0.2), (2, 3, 0.45), (3, 2, 0.3), (3, 2, 0.8)])
 def test_drift_of_a_noisy_sample_by_enumeration(n_classes: int, per_class: int, delta: float) -> None:
     truth = np.repeat(np.arange(n_classes), per_class)
@@ -355,6 +397,11 @@ def test_batch_alpha_fluctuates_as_stated() -> None:
         (lambda: noise_loss_rises([math.nan], [1.0]), "pooled_alpha must be finite"),
         (lambda: first_crossing([0.0, 0.0], [1.0, 2.0]), "times must increase"),
         (lambda: label_free_stopping_time([0.0], [1.4], 0.3), r"mean_residual must lie in \[0, 1\], got 1.4"),
+        (lambda: transition_residual([[1.0, 0.0]]), r"transition must have shape \[C, C\] with C >= 2, got \[1, 2\]"),
+        (lambda: transition_residual([[0.5, 0.6], [0, 1]]), "rows that sum to 1, got 1.1 in row 0"),
+        (lambda: transition_residual([[1.5, -0.5], [0, 1]]), "transition must not be negative, got -0.5"),
+        (lambda: transition_residual(np.eye(2), class_shares=[1.0]), "class_shares must be 2 shares"),
+        (lambda: held_out_disagreement(0.3, 1.5), r"model_error must lie in \[0, 1\], got 1.5"),
         (lambda: samples_for_clean_priority(0.3, diagonal=0.0, within=1.0, between=0.5), "diagonal must be a positive"),
         (
             lambda: critical_depth(0.3, samples_per_class=0, within_angle=0.1, between_angle=1.0),

@@ -103,6 +103,19 @@ def test_limits_agree_with_angles_and_kernels(activation: str) -> None:
     np.testing.assert_allclose(kernel[0], scale * np.array([moments.diagonal_mean, moments.mean[7]]), rtol=1e-14)
 
 
+@pytest.mark.parametrize(
+    ("activation", "convention"),
+    [*((activation, name) for activation in ("relu", "linear") for name in ("eq2", "eq2-literal")), ("relu", "eq7"), ("linear", "eq6")],
+)
+def test_moments_and_kernels_have_one_scale(activation: str, convention: str) -> None:
+    """E K at width m is the infinite-width kernel in every convention that both have: at depth 1 it is exact at every width."""
+    theta = 0.7
+    x = [[1.0, 0.0], [math.cos(theta), math.sin(theta)]]
+    kernel = ntk(x, activation=activation, convention=convention)
+    moments = ntk_moments(theta, width=10, activation=activation, convention=convention)
+    np.testing.assert_allclose([moments.diagonal_mean, moments.mean], kernel[0], rtol=1e-14)
+
+
 def test_convention_of_the_follow_up_doubles_the_kernel() -> None:
     one, two = ntk_moments(0.7, width=10), ntk_moments(0.7, width=10, convention="eq2")
     np.testing.assert_allclose([two.mean, two.diagonal_mean], [2 * one.mean, 2 * one.diagonal_mean], rtol=1e-15)
@@ -320,7 +333,8 @@ def test_linear_law_is_a_law(theta: float, width: int, z: float) -> None:
     assert 0 <= below <= above <= 1
     # z → −z turns K into −K; the two computations share no tail.
     assert below == pytest.approx(1 - float(linear_ntk_cdf(-value, math.pi - theta, width=width)), abs=1e-12)
-    assert float(linear_ntk_cdf(2 * value, theta, width=width, convention="eq2")) == pytest.approx(below, abs=1e-13)
+    assert float(linear_ntk_cdf(2 * value, theta, width=width, convention="eq2-literal")) == pytest.approx(below, abs=1e-13)
+    assert float(linear_ntk_cdf(value, theta, width=width, convention="eq2")) == pytest.approx(below, abs=1e-13)
 
 
 @pytest.mark.parametrize(("width", "theta"), [(1, 0.3), (2, 2.0), (5, 1.2), (20, 0.05)])
@@ -439,7 +453,7 @@ def test_off_diagonal_deviation_agrees_with_quadrature() -> None:
         (lambda: quadrant_moment(0.1, 1, 2), "must be 0, 2 or 4, got 3"),
         (lambda: diagonal_moments(depth=0, width=3), "depth must be an integer >= 1, got 0"),
         (lambda: chi2_combination_cdf(0.0, weights=[0.0], degrees=[1]), "weights must not all be zero"),
-        (lambda: chi2_combination_cdf(0.0, weights=[1.0], degrees=[-1]), "degrees must be positive, got -1"),
+        (lambda: chi2_combination_cdf(0.0, weights=[1.0], degrees=[-1]), "degrees must be at least 1e-100, got -1"),
         (lambda: chi2_combination_cdf(0.0, weights=[1.0, 2.0], degrees=[1]), "same|both have shape"),
         (lambda: linear_ntk_cdf(0.0, [0.1, 0.2], width=3), "theta must be one angle"),  # type: ignore[arg-type]
         (lambda: relu_ntk_diagonal_cdf(math.inf, width=3), "values must be finite"),

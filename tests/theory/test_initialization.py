@@ -33,6 +33,7 @@ from theory.initialization_law import (
     probability_clean_dominates_both,
 )
 from theory.initialization_multiclass import (
+    full_gradient_cosine,
     initial_residuals,
     multiclass_segment_ratio,
     noise_free_gradient_factor,
@@ -398,6 +399,30 @@ def test_multiclass_ratios_by_counting(n_classes: int, per_class: int, delta: fl
         np.testing.assert_allclose(residuals[mine].sum(axis=0), factor * clean_residuals[mine].sum(axis=0), rtol=0, atol=1e-11 * per_class)
 
 
+@pytest.mark.parametrize(("n_classes", "n_noise"), [(2, 2), (3, 1), (3, 2), (4, 2)])
+def test_full_gradient_cosine_by_enumeration(n_classes: int, n_noise: int) -> None:
+    """All noisy subsets of a class of five samples and all their wrong labels, one after the other."""
+    rng = np.random.default_rng(0)
+    phi = rng.normal(size=(5, 3)) + 2
+    kernel, moments = phi @ phi.T, np.zeros(3)
+    for noisy in itertools.combinations(range(5), n_noise):
+        for labels in itertools.product(range(1, n_classes), repeat=n_noise):
+            observed = np.zeros(5, dtype=int)
+            observed[list(noisy)] = labels
+            r = initial_residuals(observed, n_classes=n_classes)
+            clean, noise = (np.where(mask[:, None], r, 0) for mask in (observed == 0, observed != 0))
+            moments += [np.sum(left * (kernel @ right)) for left, right in ((clean, noise), (clean, clean), (noise, noise))]
+    means = class_kernel_means(kernel)
+    found = full_gradient_cosine(*means, n_clean=5 - n_noise, n_noise=n_noise, n_classes=n_classes)
+    assert found == pytest.approx(moments[0] / math.sqrt(moments[1] * moments[2]), rel=1e-12)
+    if n_classes == 2:
+        two = expected_segments(*means, n_clean=5 - n_noise, n_noise=n_noise)
+        assert found == pytest.approx(math.cos(two.angle), rel=1e-12)
+    # Many noisy samples make the segments opposite; a single pair at one input has the cosine of its residuals.
+    assert full_gradient_cosine(*means, n_clean=10**9, n_noise=10**9, n_classes=n_classes) == pytest.approx(-1, abs=1e-6)
+    assert full_gradient_cosine(1, 1, n_clean=1, n_noise=1, n_classes=n_classes) == pytest.approx(-1 / (n_classes - 1), rel=1e-15)
+
+
 def test_multiclass_worked_values() -> None:
     assert multiclass_segment_ratio(0.3, n_classes=10) == pytest.approx(21.0, rel=1e-14)
     assert multiclass_segment_ratio(0.4, n_classes=10) == pytest.approx(13.5, rel=1e-14)
@@ -419,11 +444,11 @@ def test_multiclass_worked_values() -> None:
         (lambda: class_kernel_means([[1.0]]), "at least 2 samples"),
         (lambda: sample_segment_cosine(np.eye(2), [0.5, 0.5], [False, False]), "empty segment"),
         (lambda: sample_segment_cosine(np.eye(2), [0.5, 0.5], [1, 0]), "bool mask"),
-        (lambda: sample_segment_cosine(np.eye(2), [0.5, 0.0], [False, True]), "must not be zero"),
+        (lambda: sample_segment_cosine(np.eye(2), [0.5, 0.0], [False, True]), "that is not zero"),
         (lambda: sample_segment_cosine(np.eye(2), [0.5, 0.5, 0.1], [False, True]), r"shape \[2\] or \[2, C\], got \[3\]"),
         (lambda: initial_truth_cosine(np.eye(2), [0, 2], 0.1), "labels 0 and 1, got 2"),
         (lambda: initial_truth_cosine(np.eye(2), [0, 1], 1.0), r"noise_level must lie in \[0, 1\), got 1.0"),
-        (lambda: initial_truth_cosine(np.eye(2), [0, 1], 0.1, n_noise=[2, 0]), r"n_noise\[0\] must be at most the class size 1, got 2"),
+        (lambda: initial_truth_cosine(np.eye(2), [0, 1], 0.1, n_noise=[2, 0]), "at most the size of class 0 in truth, 1, got 2"),
         (lambda: initial_truth_cosine(np.eye(2), [0, 1], 0.1, n_noise=[0]), "one count for each of the 2 classes"),
         (lambda: parzen_margin(np.eye(2), [0, 1, 1]), r"shape \[2\] to match the kernel, got \[3\]"),
         (lambda: log_ratio_law(0.3, logit_deviation=1.0, spread=-1.0), "spread must not be negative, got -1.0"),
@@ -433,6 +458,11 @@ def test_multiclass_worked_values() -> None:
         (lambda: class_mean_logit_covariance(np.eye(2), [1, 1]), "got no sample of class 0"),
         (lambda: probability_clean_dominates_both(0.4, covariance=[[1.0, 2.0], [2.0, 1.0]]), "correlation in"),
         (lambda: multiclass_segment_ratio(0.4, n_classes=1), "n_classes must be an integer >= 2, got 1"),
+        (
+            lambda: full_gradient_cosine(1, 2, n_clean=1, n_noise=1, n_classes=3),
+            "mean_off_diagonal must be at most mean_diagonal = 1, got 2",
+        ),
+        (lambda: full_gradient_cosine(1, 1, n_clean=1, n_noise=1, n_classes=1), "n_classes must be an integer >= 2, got 1"),
         (lambda: multiclass_segment_ratio(0.4, n_classes=3, reading="both"), "reading must be one of"),
         (lambda: initial_residuals([3], n_classes=3), "classes 0 ... 2, got 3"),
     ],

@@ -91,6 +91,11 @@ def test_scale_of_each_convention() -> None:
     np.testing.assert_array_equal(kernels.ntk(x, convention="eq7"), 0.5 * kernels.ntk(x))
     np.testing.assert_array_equal(kernels.nngp(x, convention="eq7"), 0.5 * kernels.nngp(x))
     np.testing.assert_array_equal(kernels.ntk(x, activation="linear", convention="eq6"), 2 * x @ x.T)
+    for depth in (1, 2, 3):  # √(2/m) left in place of √(1/m): a factor 2 for each hidden layer, a power of two, hence exact
+        for kernel in (kernels.ntk, kernels.nngp):
+            plain = kernel(x, depth=depth, activation="linear")
+            np.testing.assert_array_equal(kernel(x, depth=depth, activation="linear", convention="eq2-literal"), 2**depth * plain)
+            np.testing.assert_array_equal(kernel(x, depth=depth, convention="eq2-literal"), kernel(x, depth=depth))
     np.testing.assert_array_equal(kernels.nngp(x, activation="linear", convention="eq6"), x @ x.T)
 
 
@@ -290,7 +295,7 @@ def test_bad_options_are_named() -> None:
         kernels.ntk(x, convention="eq6")
     with pytest.raises(ValueError, match="convention 'eq7' is the ReLU network of depth 1, got activation='relu', depth=2"):
         kernels.nngp(x, depth=2, convention="eq7")
-    with pytest.raises(ValueError, match="convention must be one of 'eq2', 'eq6', 'eq7', got 'eq8'"):
+    with pytest.raises(ValueError, match="convention must be one of 'eq2', 'eq2-literal', 'eq6', 'eq7', got 'eq8'"):
         kernels.ntk(x, convention="eq8")
     with pytest.raises(ValueError, match="bandwidth must be a positive finite number, got 0"):
         kernels.gaussian_kernel(x, bandwidth=0)

@@ -212,7 +212,8 @@ ROWS = (
         statement=(
             "At finite width m the laws of rows G1, G2, G8 and S6 hold: sd(K) ∝ m^(−1/2) with the stated constants, kurt h = 3(1 + 5/m)^L, "
             "relative variance L(11L + 7)/(3(L + 1)m) on the diagonal; rows I4 and I5 give the finite-sample terms, row G7 the "
-            "exponents of drift."
+            "exponents of drift. In training, with d the accumulated residuals and s(a) = Σ_i d_i 1{a·x_i > 0} x_i·x, a share "
+            "√(2/m) E[|s| | a ⊥ x]/π of the gates of a ReLU network at x flips, and ‖∇h_t − ∇h_0‖²/‖∇h_0‖² is twice that, to leading order."
         ),
         formula=r"\mathrm{sd}\,K(x, z) \propto m^{-1/2}, \quad \mathrm{kurt}\, h(w_0; x) = 3\left(1 + \dfrac{5}{m}\right)^{L}",
         hypotheses=("Eq. (2) [B] or Eqs. (6), (7) [A] with N(0, 1) entries.", "Second-order terms for L ≥ 2 are not covered."),

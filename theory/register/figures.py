@@ -24,8 +24,8 @@ ROWS = (
             "significantly lower than the noise level during training."
         ),
         statement=(
-            "In every seed the test error has an interior minimum, below δ by more than two standard errors, and its final value exceeds "
-            "the minimum by more than two standard errors."
+            "Over networks the test error at the early stopping point lies below the start and below δ, by more than two standard "
+            "errors of a test error, and below the final value; the stopping point of a network is that of the other networks."
         ),
         formula=(
             r"\min_t \mathrm{err}_{\mathrm{test}}(t) < \delta, \quad \mathrm{err}_{\mathrm{test}}(T) > \min_t"
@@ -35,8 +35,11 @@ ROWS = (
         kind="phenomenon",
         audit="EMP",
         expected="AGREES",
-        reason="Row X7 gives the U-curve exactly for kernel machines; networks follow it in shape.",
-        control="δ = 0 must give no rise after the minimum; permuted labels must give no minimum below δ.",
+        reason=(
+            "24 CNNs on 600 digits, δ = 0.3: test error 0.90 at the start, 0.14 at its minimum, 0.32 at the end. Row X7 gives the U-curve "
+            "exactly for kernel machines. With 400 pictures of MNIST the minimum is 0.3 and the figure does not appear: that needs more."
+        ),
+        control="The error on noisy samples, against their observed labels, must not pass for a U-curve.",
     ),
     Claim(
         id="F2",
@@ -128,7 +131,7 @@ ROWS = (
             "Net change between start and stopping point has the stated signs; step by step it is not monotone (with the infinite-width "
             "kernel the noisy error peaks at t = 7, before the stopping point t = 11)."
         ),
-        control="δ = 0, permuted labels, and shuffled masks: noisy and clean curves must not separate.",
+        control="Clean and noise exchanged: the noisy residual must not fall at first; δ = 0, permuted labels, shuffled masks in row R4.",
     ),
     Claim(
         id="F6",
@@ -158,9 +161,9 @@ ROWS = (
         expected="AGREES",
         reason=(
             "PyTorch's default initialisation has class-mean logits of sd 0.04, so that the start is 1.5 within 8 %; both classes "
-            "then fall."
+            "then fall. From output 0 the whole curve is that of the infinite width, to within 3/m and the spread that the theory plans."
         ),
-        control="Clean and noise exchanged, or shuffled masks, must be rejected.",
+        control="Clean and noise exchanged, and a ratio that stays where it starts, must be rejected.",
     ),
     Claim(
         id="F7",
@@ -174,7 +177,11 @@ ROWS = (
             "E_{(x,y)∈D_noise}[‖f(w; x) − y‖], monotonically increases, indicating that the noisy subset is not-learned. Right: total test "
             "error and total training error. See subset loss curves in Appendix C."
         ),
-        statement="Row F5 for MNIST with a CNN (δ = 0.3) and CIFAR-10 with ResNet-9 (δ = 0.4), with ‖f − y‖ as the residual.",
+        statement=(
+            "Row F5 for a CNN (δ = 0.3) and ResNet-9 (δ = 0.4) with ten classes and ‖f − y‖ as the residual: to the stopping point clean "
+            "error and residual fall and the noisy residual rises; the noisy error rises above that of guessing, (C − 1)/C; later both "
+            "noisy ones fall."
+        ),
         formula=(
             r"\overline{\Vert f-y \Vert}_{\mathrm{clean}} \downarrow, \quad \overline{\Vert f-y \Vert}_{\mathrm{noise}} \uparrow"
             r" \quad (t < t_{\mathrm{stop}})"
@@ -183,8 +190,12 @@ ROWS = (
         kind="phenomenon",
         audit="EMP",
         expected="AGREES",
-        reason="The collapsed softmax model gives the same recursion as two classes (rows X1, M5); the figure's shape follows.",
-        control="δ = 0 and permuted labels: the curves of the two segments must not separate.",
+        reason=(
+            "CNNs on digits: noisy residual 0.95, 1.08, 0.71 and noisy error 0.89, 0.94, 0.50 at start, stopping point and end. The noisy "
+            "error can rise by 0.1 at most, and the mean of |f_y − 1| alone hardly rises. The tangent kernel at the start gives the same "
+            "signs, later: networks are faster than it. ResNet-9 on 600 digits fits the noise before its test error turns."
+        ),
+        control="Clean and noise exchanged: the clean residual must not rise; δ = 0, permuted labels and shuffled masks in row R4.",
     ),
     Claim(
         id="F8",
@@ -207,8 +218,12 @@ ROWS = (
         kind="phenomenon",
         audit="EMP",
         expected="AGREES",
-        reason="Start values 21 and 13.5 from row M3; the fall is row D10 in the multi-class recursion of row X1.",
-        control="The ratio at another logit starts at 3.22 (2.39) and must be told apart; shuffled masks must be rejected.",
+        reason=(
+            "Start values 21 and 13.5 from row M3; the fall is row D10 in the multi-class recursion of row X1. CNNs start at 21.1 on "
+            "digits and 20.8 on MNIST; at the minimum of the test error the ratio is 1.6 on digits, not 1 (row D11). With batch "
+            "normalisation outputs are not 1/C at the start, and the ratio of ResNet-9 rises first (24 to 39 on digits)."
+        ),
+        control="The ratio at another logit, 3.22 (2.39), the binary one, 2.33 (1.5), and clean and noise exchanged must be rejected.",
     ),
     Claim(
         id="F9",
@@ -252,9 +267,22 @@ ROWS = (
         hypotheses=("CNN at initialisation, δ = 0.3.", _RATES_NOT_STATED),
         kind="phenomenon",
         audit="EMP",
-        expected="AGREES",
-        reason="The network's own tangent kernel gives each histogram by the closed form of row I2.",
-        control="Shuffled segment masks must mix the histograms.",
+        expected="DISAGREES",
+        reason=(
+            "Clean and noisy samples lie as stated, but 'other' is not clearly separated from the noise: in a CNN with biases, on pixels "
+            "in [0, 1], the derivatives of all pictures share a common direction, and 'other' lies at 150° to 160°; a pair (other, noise) "
+            "is in order with probability 0.9 on digits and 0.8 on MNIST (a quarter of the channels; at full size too). The papers do not "
+            "state initialisation and scaling."
+        ),
+        correction=(
+            "'Other' lies between clean and noise in the mean. Noisy samples are the mirror image, at 180° less the angle of clean ones "
+            "that are left out of their own segment gradient; the noise gradient is as opposite as row I4 says on the network's own kernel."
+        ),
+        correction_formula=(
+            r"\theta_g^{\mathrm{noise}} = \pi - \theta_g^{\mathrm{clean}}, \quad \overline{\theta}_g^{\mathrm{clean}} <"
+            r" \overline{\theta}_g^{\mathrm{other}} < \overline{\theta}_g^{\mathrm{noise}}"
+        ),
+        control="Shuffled segment masks must mix the histograms; noisy samples must not lie where clean ones do.",
     ),
     Claim(
         id="F11",
@@ -271,8 +299,11 @@ ROWS = (
         kind="phenomenon",
         audit="EMP",
         expected="AGREES",
-        reason="In four kernel runs peak and first a ≥ ρ coincide: 44, 19, 84, 59.",
-        control="Shuffled segment masks must break the coincidence; δ = 0 has no noisy loss.",
+        reason=(
+            "In four kernel runs peak and first a ≥ ρ coincide: 44, 19, 84, 59; so they do in every trained network under full-batch "
+            "descent. With ten classes a > ρ at the very start, where the bias is learnt, and the noisy loss first falls by 0.01."
+        ),
+        control="The clean loss must not rise; equal sizes, a = 1, must not mark the peak; shuffled masks in row D11.",
     ),
     Claim(
         id="F12",
@@ -292,8 +323,13 @@ ROWS = (
         kind="phenomenon",
         audit="EMP",
         expected="AGREES",
-        reason="The mechanism needs no particular width; finite-width terms shrink as m^(−1/2).",
-        control="Permuted labels at each width: the curves of the two segments must not separate.",
+        reason=(
+            "The mechanism needs no particular width. From output 0 with full batches the height of the noisy loss's peak is that of "
+            "the infinite width at every m from 16 on, and a network's difference from it shrinks as m^(−0.4) on digits 7/9, between "
+            "the −1/2 of the kernel's fluctuation and the −1/4 of moving gates. PyTorch's parametrisation has no such limit: it learns "
+            "faster the wider."
+        ),
+        control="Clean and noise exchanged at each width; no peak; no approach (exponent 0) and exponent −1 must be rejected.",
     ),
     Claim(
         id="F13",
@@ -307,14 +343,18 @@ ROWS = (
             "E_{(x,y)∈D_noise}[‖f(w; x) − y‖], monotonically increases, indicating that the noisy subset is not-learned. Right: total test "
             "error and total training error. See subset loss curves in Appendix C."
         ),
-        statement="Row F7 holds for MNIST with a CNN at δ = 0.1, 0.2, 0.3, 0.4, with a stopping point that moves with δ.",
+        statement="Rows F1 and F7 hold for a CNN with ten classes at each noise level, δ = 0.1, 0.2, 0.3, 0.4.",
         formula=r"\min_t \mathrm{err}_{\mathrm{test}}(t) < \delta \quad \mathrm{for} \quad \delta = 0.1, \ldots, 0.4",
         hypotheses=("Batch size 512.", _RATES_NOT_STATED, _FIXED_CURVE, "Noise below the threshold (C − 1)/C (row X9)."),
         kind="phenomenon",
         audit="EMP",
         expected="AGREES",
-        reason="All four levels lie far below the multi-class threshold 0.9.",
-        control="δ = 0.95, above the threshold (C − 1)/C, reverses the roles and must be rejected as clean priority.",
+        reason=(
+            "All four levels lie far below the multi-class threshold 0.9. On 600 digits the smallest test error is 0.1 to 0.2 whatever δ: "
+            "the segments' curves are judged at δ = 0.2, 0.3, 0.4 there, the U-shape at 0.3 and 0.4; δ = 0.1 is out of reach and needs the "
+            "full tier. The stopping point hardly moves with δ."
+        ),
+        control="Clean and noise exchanged at each level; above the threshold (C − 1)/C roles are reversed, rows R4 and X9.",
     ),
     Claim(
         id="P1",
@@ -330,7 +370,10 @@ ROWS = (
         kind="phenomenon",
         audit="EMP",
         expected="AGREES",
-        reason="A Gaussian kernel machine (row X7) ends at 0.364, between its minimum 0.144 and 0.5.",
+        reason=(
+            "A Gaussian kernel machine (row X7) ends at 0.364, between its minimum 0.144 and 0.5; the tangent kernel ends at 0.33 to "
+            "0.36 for δ = 0.4, below the noise level itself."
+        ),
         control="Permuted labels must end at random guessing.",
     ),
 )

@@ -153,7 +153,9 @@ ROWS = (
         ),
         statement=(
             "At fixed training time t, ‖∇h(w_t; x) − ∇h(w_0; x)‖/‖∇h(w_0; x)‖ → 0 as m → ∞, as m^(−1/4) for ReLU and m^(−1/2) for a "
-            "twice differentiable activation such as tanh."
+            "twice differentiable activation such as tanh. The tangent kernel moves as m^(−3/4) (tanh: 1/m), and so does the distance of "
+            "the logits from the network's own linearisation; from its own initial output a network follows the infinite-width prediction "
+            "up to m^(−1/2)."
         ),
         formula=r"\dfrac{\Vert \nabla h(w_t) - \nabla h(w_0) \Vert}{\Vert \nabla h(w_0) \Vert} = O(m^{-1/4})\ (\mathrm{ReLU})",
         hypotheses=(
@@ -164,7 +166,10 @@ ROWS = (
         kind="rate",
         audit="HYP",
         expected="AGREES",
-        reason="Measured slopes at fixed t: ReLU −0.26 approaching −1/4, tanh −0.50; kernel drift −0.75 (ReLU), −1.02 (tanh).",
+        reason=(
+            "Measured slopes at fixed t, m = 64 … 4096: ReLU −0.27 approaching −1/4, tanh −0.50; kernel drift −0.75 (ReLU), −1.02 (tanh); "
+            "distance from the linearisation −0.72 (ReLU; a part of one sign, m^(−1/2), is of order 1/n of it), −1.02 (tanh)."
+        ),
         control="In the mean-field scale 1/m on the output ∇h moves by O(1) at every width: a drift that does not shrink must be rejected.",
     ),
     Claim(
@@ -197,7 +202,8 @@ ROWS = (
         ),
         statement=(
             "Pairs from the same cluster have smaller θ_h than pairs from different clusters: the area under the ROC curve of θ_h for "
-            "'within' against 'between' exceeds 1/2 and equals that of θ_d, the map being monotone on [0, π/2]."
+            "'within' against 'between' exceeds 1/2 and equals that of θ_d, the map being monotone on [0, π/2]. At width m the scatter "
+            "of the angles, a few hundredths of a radian at m = 1024, lowers it by less than 0.005."
         ),
         formula=r"P\left(\theta_h(\mathrm{within}) < \theta_h(\mathrm{between})\right) > \dfrac{1}{2}",
         hypotheses=(
@@ -207,7 +213,10 @@ ROWS = (
         kind="phenomenon",
         audit="HYP",
         expected="AGREES",
-        reason="Order is preserved, contrast is not: mean cos θ_h on MNIST 7/9 is 0.503 within and 0.455 between classes.",
+        reason=(
+            "Order is preserved, contrast is not: mean cos θ_h on MNIST 7/9 is 0.50 within and 0.45 between classes. The area is 0.95 for "
+            "MNIST 0/1 and only 0.62 for MNIST 7/9, of the inputs and of the gradients alike."
+        ),
         control="Shuffled cluster memberships must give an area of 1/2.",
     ),
 )

@@ -26,7 +26,7 @@ SOURCE_FORM = re.compile(
 )
 """The fixed form of a source: ``Thm 3.1 [A]``, ``Eq. (9) [B]``, ``Fig. 4 [A]``, ``App. A.5 [A]``, ``p. 3 [A]``."""
 
-_ID_FORM = re.compile(r"[SGIDMFPXR][1-9]\d?")
+_ID_FORM = re.compile(r"[SGIDMFPXRU][1-9]\d?")
 _LONGEST_TITLE = 48
 
 
@@ -40,7 +40,7 @@ class Claim:
     """One statement of the papers, or one of this register's own, in the form in which a test can judge it.
 
     Attributes:
-        id: catalogue letter and number, for example ``"D4"``.
+        id: catalogue letter and number, for example ``"D4"``; U and a number for claims of one's own, from files outside this register.
         title: short name for a table, at most 48 characters.
         sources: where the statement stands, in the form of ``SOURCE_FORM``; for X and R rows, whose statements are this
             register's own, the statements of the papers that they extend.
@@ -78,7 +78,7 @@ class Claim:
     def __post_init__(self) -> None:
         where = f"claim {self.id!r}"
         if not _ID_FORM.fullmatch(self.id):
-            raise ValueError(f"id must be one of the letters S G I D M F P X R and a number, got {self.id!r}")
+            raise ValueError(f"id must be one of the letters S G I D M F P X R U and a number, got {self.id!r}")
         if not 0 < len(self.title) <= _LONGEST_TITLE:
             raise ValueError(f"{where}: title must have 1 to {_LONGEST_TITLE} characters, got {len(self.title)}: {self.title!r}")
         for source in self.sources:

@@ -1,0 +1,150 @@
+"""A Dask cluster: addresses, workers that do not see the store, tasks that kill their workers, and the same numbers as at home."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from empirical import cluster as cluster_module
+from empirical.cluster import ClusterWarning, check_address, check_workers, connect, why_unusable
+from empirical.runner import Progress, RunError, run
+from empirical.store import Store, measurement_digest
+from tests.empirical.test_runner import Squares, numbers
+from tests.support.fault_sweep import digests, sweep
+
+distributed = pytest.importorskip("distributed", reason="the extra [cluster] is not installed")
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[object]:
+    """Two worker processes over TCP."""
+    with connect("local:2") as client:
+        yield client
+
+
+@dataclasses.dataclass(frozen=True)
+class Deadly(Squares):
+    """Kills the process that measures it."""
+
+    def measure(self, *, device: str | torch.device = "auto") -> xr.Dataset:
+        """Die without a word, as if out of memory."""
+        os.kill(os.getpid(), signal.SIGKILL)
+        return xr.Dataset()
+
+
+@dataclasses.dataclass(frozen=True)
+class Process(Squares):
+    """Says in which process it was measured."""
+
+    def measure(self, *, device: str | torch.device = "auto") -> xr.Dataset:
+        """The process and its threads."""
+        return xr.Dataset({"square": ("t", np.zeros(3)), "process": os.getpid()})
+
+
+def test_the_sweep_gives_the_numbers_of_one_process(client: object, tmp_path: Path) -> None:
+    steps: list[Progress] = []
+    run(sweep(), store=tmp_path / "spread", cluster=client, device="cpu", progress=steps.append)
+    run(sweep()[::-1], store=tmp_path / "alone", device="cpu")
+    assert digests(tmp_path / "spread") == digests(tmp_path / "alone")
+    assert [step.source for step in steps] == ["measured"] * len(sweep())
+    assert steps[-1].seconds_left == 0
+    assert all(step.seconds_left > 0 for step in steps[:-1])
+    # All is stored: nothing is asked of a cluster, not even whether there is one.
+    run(sweep(), store=tmp_path / "spread", cluster="tcp://127.0.0.1:9", device="cpu")
+
+
+def test_without_a_store_the_data_come_back(client: object) -> None:
+    assert numbers(run([Squares(3), Squares(2), Squares(3)], cluster=client, device="cpu")) == [9, 4, 9]
+
+
+def test_nothing_is_measured_in_this_process(client: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By itself joblib works in the caller's process where a cluster has a single thread."""
+    monkeypatch.setattr(client, "ncores", lambda: {"tcp://127.0.0.1:1": 1})
+    results = run([Process(1), Process(2)], cluster=client, device="cpu")
+    assert os.getpid() not in [int(result.process) for result in results]
+
+
+def test_a_task_that_kills_its_workers_is_one_failure(client: object, tmp_path: Path) -> None:
+    """The Dask backend of joblib itself waits for ever here."""
+    with pytest.raises(RunError) as caught:
+        run([Squares(1), Deadly(2), Squares(3)], store=tmp_path, cluster=client, device="cpu")
+    assert set(caught.value.failures) == {"squares-2"}
+    assert "it was lost on the way: KilledWorker" in caught.value.failures["squares-2"]
+    assert [result is None for result in caught.value.results] == [False, True, False]
+    assert why_unusable(client) == ""
+
+
+def test_a_failure_is_one_line(client: object, tmp_path: Path) -> None:
+    with pytest.raises(RunError) as caught:
+        run([Squares(1), Squares(2, fail=True)], store=tmp_path, cluster=client, device="cpu")
+    assert caught.value.failures == {"squares-2": "FloatingPointError: the loss is nan at step 3"}
+
+
+def test_workers_that_do_not_see_the_store(client: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_module, "_sees", lambda path: False)
+    with pytest.raises(ValueError, match=r"2 of 2 workers do not see the store .*: name a folder that all machines share") as caught:
+        run([Squares(1)], store=tmp_path / "store", cluster=client)
+    assert "\n" not in str(caught.value)
+    assert list((tmp_path / "store").iterdir()) == []  # the probe is gone, nothing was measured
+    monkeypatch.undo()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ClusterWarning)
+        check_workers(client, tmp_path / "store")
+
+
+def test_a_worker_with_other_code_or_data_measures_nothing(client: object, tmp_path: Path) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Shifty(Squares):
+        """Makes another key in every process."""
+
+        def key(self) -> str:
+            return f"{os.getpid():064x}"
+
+    with pytest.raises(RunError, match="this worker's data or code are not those of the caller"):
+        run([Shifty(1)], store=tmp_path, cluster=client)
+    assert list(Store(tmp_path).keys()) == []
+
+
+def test_another_run_may_be_first(client: object, tmp_path: Path) -> None:
+    """A record that another process has made meanwhile is taken, not made again: see the log of measurements."""
+    log = tmp_path / "log"
+    run([Squares(1, str(log))], store=tmp_path / "store", cluster=client)
+    first = measurement_digest(Store(tmp_path / "store").get(Squares(1).key()))
+    run([Squares(1, str(log)), Squares(2, str(log))], store=tmp_path / "store", cluster=client)
+    assert sorted(log.read_text().split()) == ["1", "2"]
+    assert measurement_digest(Store(tmp_path / "store").get(Squares(1).key())) == first
+
+
+@pytest.mark.parametrize("address", ["", "local", "local:0", "local:x", "10.0.0.1:8786", "http://host:1", "tcp://host", "tcp://a b:1", 3])
+def test_addresses(address: object) -> None:
+    with pytest.raises(ValueError, match=r"cluster must be local:<workers> or tcp://<host>:<port>, got") as caught:
+        check_address(address)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="cluster must be"):
+        run([Squares(1)], cluster=address if isinstance(address, str) else "")
+
+
+def test_a_scheduler_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_module, "_SCHEDULER_PATIENCE", 0.5)
+    with pytest.raises(ValueError, match=r"cluster tcp://127.0.0.1:9 cannot be reached: ") as caught:
+        run([Squares(1)], store=tmp_path, cluster="tcp://127.0.0.1:9")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cluster_that_loses_all_its_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run ends with one line instead of waiting for ever; a dead worker comes back by itself before that."""
+    monkeypatch.setattr(cluster_module, "_WORKER_PATIENCE", 1.0)
+    with connect("local:1") as alone:
+        alone.retire_workers(list(alone.nthreads()), close_workers=True)
+        monkeypatch.setattr(alone, "ncores", lambda: {"tcp://127.0.0.1:1": 1})
+        with pytest.raises(RunError, match="the cluster has no worker any more; run again to go on from here"):
+            run([Squares(1), Squares(2)], store=tmp_path, cluster=alone, device="cpu")

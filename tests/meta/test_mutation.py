@@ -1,0 +1,157 @@
+"""Mutants of theory: no number in a formula can be changed without a test of the theory noticing. A sample; all with ``--mutants all``.
+
+The full run (an hour of one core) traces which theory tests run which line, changes every numeric constant of the package by one, runs the
+tests of its line, and writes with ``--trust-record DIR`` how many were killed, every survivor with the reason why it survives, and a sample
+of the killed with their killers. The sample runs again here: the same mutants against the same tests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reports.trust import read_trust
+from tests.support.mutation import Mutant, apply, cover, find_again, judge_mutant, mutants_of, recorded
+from tests.support.mutation_survivors import OPEN, UNCHANGED, reason
+
+ROOT = Path(__file__).resolve().parents[2]
+THEORY = sorted(path for path in (ROOT / "theory").glob("*.py") if path.name not in ("__init__.py", "claims.py"))
+SAMPLE = 12
+WANTED = 0.95
+
+pytestmark = pytest.mark.skipif(not hasattr(sys, "addaudithook") or sys.platform == "win32", reason="mutants live in forks")
+
+
+def stored_sample() -> list[tuple[Mutant, str]]:
+    """Mutants of the stored record whose place is still there, with the test that killed them; the same ones every time."""
+    found = [
+        (mutant, entry["killed_by"])
+        for row in read_trust()["mutants"]
+        for entry in row["sample"]
+        if (mutant := find_again(ROOT / row["module"], entry)) is not None
+    ]
+    return sorted(found, key=lambda one: hashlib.sha256(f"{one[0].path}{one[0].code}{one[0].occurrence}".encode()).hexdigest())[:SAMPLE]
+
+
+def test_sampled_mutants_are_killed() -> None:
+    """One may live: a mutant that leaves memory unset is killed or not by what lay there before."""
+    alive = [
+        f"{mutant.code}: {mutant.old} → {mutant.new}, {test}"
+        for mutant, test in stored_sample()
+        if judge_mutant(mutant, [test])[0] != "killed"
+    ]
+    assert len(alive) <= 1, alive
+
+
+def test_sample_is_large_enough() -> None:
+    assert len(stored_sample()) >= SAMPLE // 2, "the code has moved on: record again with --mutants all"
+
+
+def test_nearly_all_mutants_were_killed() -> None:
+    rows = read_trust()["mutants"]
+    survivors = [survivor for row in rows for survivor in row["survivors"]]
+    judged, killed = sum(row["judged"] for row in rows), sum(row["killed"] for row in rows)
+    assert judged == killed + len(survivors)
+    assert all(survivor["why"] for survivor in survivors), "every survivor is explained"
+    assert killed >= WANTED * (judged - sum(survivor["equivalent"] for survivor in survivors))
+
+
+def test_all_mutants(request: pytest.FixtureRequest, trust_record: Callable[[str, dict[str, Any]], None]) -> None:
+    if request.config.getoption("--mutants") != "all":
+        pytest.skip("a run of an hour: pass --mutants all")
+    coverage = cover(["tests/theory", "theory"])
+    assert not coverage.failed, f"green without a mutant: {sorted(coverage.failed)[:3]}"
+    judged = [(mutant, *judge_mutant(mutant, coverage.killers(mutant))) for path in THEORY for mutant in mutants_of(path)]
+    for row in recorded(judged, {path: len(mutants_of(path)) for path in THEORY}):
+        trust_record("mutants", row)
+    survivors = [mutant for mutant, outcome, _ in judged if outcome == "survived"]
+    unexplained = [f"{mutant.path}:{mutant.line} {mutant.code}" for mutant in survivors if not reason(mutant)[0]]
+    assert not unexplained
+    equivalent = sum(reason(mutant)[1] for mutant in survivors)
+    assert len(judged) - len(survivors) >= WANTED * (len(judged) - equivalent)
+
+
+TOY = '''"""A docstring with 7 numbers, 1.5 of them real."""
+
+from math import sqrt
+
+SCALE = 2 / 3
+FLAG = True
+
+
+def area(side: float, times: int = 1) -> float:
+    """Area of 4 squares."""
+    return SCALE * side**2 + times * 0.5
+'''
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setattr("tests.support.mutation.ROOT", tmp_path)
+    (tmp_path / "toy.py").write_text(TOY)
+    return tmp_path / "toy.py"
+
+
+def test_numbers_in_code_are_mutated_and_texts_are_not(toy: Path) -> None:
+    found = mutants_of(toy)
+    assert [(mutant.old, mutant.new) for mutant in found] == [("2", "3"), ("3", "4"), ("1", "2"), ("2", "3"), ("0.5", "1.5")]
+    assert found[3].code == "return SCALE * side**2 + times * 0.5"
+    assert "side**3 + times * 0.5" in apply(found[3], toy.read_bytes()).decode()
+    for mutant in found:
+        changed = apply(mutant, toy.read_bytes()).decode()
+        assert sum(one != other for one, other in zip(changed.splitlines(), TOY.splitlines(), strict=True)) == 1
+
+
+def test_operators_change_places(toy: Path) -> None:
+    found = [mutant for mutant in mutants_of(toy, operators=True) if mutant.kind == "operator"]
+    assert [(mutant.old, mutant.new) for mutant in found] == [("/", "*"), ("*", "/"), ("**", "*"), ("+", "-"), ("*", "/")]
+    for mutant in found:
+        compile(apply(mutant, toy.read_bytes()), "toy", "exec")
+
+
+def test_a_place_that_has_changed_is_an_error_and_a_moved_one_is_found(toy: Path) -> None:
+    mutant = mutants_of(toy)[3]
+    moved = ("\n" + TOY).encode()
+    with pytest.raises(LookupError, match="must hold '2'"):
+        apply(mutant, moved)
+    toy.write_bytes(moved)
+    entry = {"code": mutant.code, "old": mutant.old, "new": mutant.new, "occurrence": mutant.occurrence}
+    again = find_again(toy, entry)
+    assert again == replace(mutant, line=mutant.line + 1)
+    assert find_again(toy, entry | {"code": "gone"}) is None
+
+
+def alpha_0() -> Mutant:
+    """1 − δ in α_0 = δ/((C − 1)(1 − δ))."""
+    return next(m for m in mutants_of(ROOT / "theory" / "alpha.py") if "- 1) * (1 - delta)" in m.code and (m.old, m.occurrence) == ("1", 1))
+
+
+def test_killed_and_survived_are_told_apart() -> None:
+    """A wrong α_0 is noticed by its own doctest; the docstring of another function has nothing to say about it."""
+    place = alpha_0()
+    assert judge_mutant(place, ["theory/alpha.py::theory.alpha.initial_alpha"]) == ("killed", "theory/alpha.py::theory.alpha.initial_alpha")
+    assert judge_mutant(place, ["theory/angles.py::theory.angles.gradient_angle"]) == ("survived", "")
+    assert judge_mutant(place, []) == ("survived", "")
+    # The machinery itself kills nothing.
+    assert judge_mutant(replace(place, new=place.old), ["theory/alpha.py::theory.alpha.initial_alpha"]) == ("survived", "")
+
+
+def test_a_mutant_that_never_ends_is_killed() -> None:
+    endless = replace(alpha_0(), new="([0 for _ in iter(int, 1)] or 1)")
+    assert judge_mutant(endless, ["theory/alpha.py::theory.alpha.initial_alpha"], limit=1.0)[0] == "killed"
+
+
+def test_reasons_name_places_that_exist() -> None:
+    """A reason for code that is gone is stale; a few may wait for the next full run."""
+    stale = [
+        f"{module}: {code}"
+        for (module, code), (old, _) in (UNCHANGED | OPEN).items()
+        if not [m for m in mutants_of(ROOT / module) if code in m.code and old in ("*", m.old)]
+    ]
+    assert len(stale) <= 0.1 * len(UNCHANGED | OPEN), stale

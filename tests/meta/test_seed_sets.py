@@ -1,0 +1,95 @@
+"""The seed contract: claim tests pass whatever the seeds. Light: fresh seeds for the rows that need no networks. Full: ``--seed-sets N``.
+
+The full run measures and judges all claim tests with the sets 1 … N, each in a store of its own (some two minutes of one core without
+MNIST), and writes the ledger with ``--trust-record DIR``. It goes on after the sets that the ledger there holds of the same code. A red row
+stays in the ledger, with the numbers of its sets, so that ``pytest tests/claims --seeds k`` shows it again.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reports.trust import read_trust, write_trust
+from tests.support.seed_sets import SeedSet, code_hash, further_sets, ledger, merged, run_set
+
+# Random problems, label draws and Monte-Carlo integrals on small kernels: seconds for all of them.
+CHEAP = (
+    "tests/claims/test_theorem_4_5.py",
+    "tests/claims/test_theorem_4_4.py",
+    "tests/claims/test_segment_gradients.py",
+    "tests/claims/test_negative_controls.py",
+    "tests/claims/test_remark_4_3.py",
+    "tests/claims/test_sample_gradient.py",
+    "tests/claims/test_label_flip.py",
+)
+WITHOUT_NETWORKS = ("-k", "not trained and not network-at and not MNIST")
+
+
+def test_fresh_seeds_light() -> None:
+    """A fresh set for rows that need no measurement; the number repeats it. Red by chance with probability 1e-6 per random check."""
+    number = secrets.randbelow(10**9)
+    found = run_set(number, CHEAP, options=WITHOUT_NETWORKS)
+    assert len(found.rows) >= 15
+    assert not found.red, f"pytest --seeds {number}: {found.red}\n{found.output}"
+
+
+def test_all_claims_with_many_seed_sets(request: pytest.FixtureRequest, trust_record: Callable[[str, dict[str, Any]], None]) -> None:
+    total = request.config.getoption("--seed-sets")
+    if not total:
+        pytest.skip("a run of hours: pass --seed-sets 100")
+    folder = request.config.getoption("--trust-record")
+    code = code_hash()
+    stored = read_trust(Path(folder))["seed_sets"] if folder else []
+    sets: list[SeedSet] = []
+    for number in further_sets(stored, total=total, code=code):
+        sets.append(run_set(number))
+        assert code_hash() == code, "the code changed while the sets ran"
+        rows = merged(stored, ledger(sets, code=code))
+        if folder:  # after every set, red ones too: a run that is cut short keeps what it has
+            write_trust(Path(folder), {"seed_sets": rows})
+    red = {one.number: one.red for one in sets if one.red}
+    assert not red, red
+
+
+def example(number: int, **failed: str) -> SeedSet:
+    return SeedSet(number, {("D10", "a"): (), ("D1", "b"): ()} | {(claim, "b"): (why,) for claim, why in failed.items()})
+
+
+def test_ledger_counts_sets_passes_and_failures() -> None:
+    rows = {(row["claim"], row["regime"]): row for row in ledger([example(3), example(1), example(2, D1="why")], code="c")}
+    assert rows["D10", "a"] == {"claim": "D10", "regime": "a", "code": "c", "sets": 3, "passed": 3, "failed": [], "first": 1, "last": 3}
+    assert (rows["D1", "b"]["passed"], rows["D1", "b"]["failed"]) == (2, [2])
+
+
+def test_ledgers_of_one_code_add_up_and_of_another_are_dropped() -> None:
+    earlier = ledger([example(1), example(2, D1="why")], code="c")
+    (first, second) = merged(earlier, ledger([example(3)], code="c"))
+    assert (first["sets"], first["first"], first["last"], second["failed"]) == (3, 1, 3, [2])
+    assert [row["sets"] for row in merged(earlier, ledger([example(3)], code="d"))] == [1, 1]
+    assert list(further_sets(earlier, total=4, code="c")) == [3, 4]
+    assert list(further_sets(earlier, total=2, code="d")) == [1, 2]
+
+
+def test_a_row_that_fails_for_some_seeds_is_caught(tmp_path: Path) -> None:
+    """Made to happen: an exact count of a random event, the very mistake that this contract is for."""
+    body = """
+import pytest
+from empirical.inference import exact
+
+@pytest.mark.claim("G2")
+@pytest.mark.regime("algebra", "made up")
+def test_it(agreement):
+    hits = int((agreement.rng.random(20) < 0.02).sum())
+    agreement.check("events in 20 networks", prediction=0, estimate=exact(hits), margin={"none": 0.0})
+    agreement.control("one", prediction=0, estimate=exact(1.0), margin={"none": 0.0})
+"""
+    path = tmp_path / "test_made_up.py"
+    path.write_text(body)
+    # P(no event) = 0.98^20 = 0.67 for each set: all of 40 sets are green with probability 1e-7. They are run until one is red.
+    red = next((number for number in range(40) if run_set(number, [str(path)]).red), None)
+    assert red is not None

@@ -1,0 +1,215 @@
+"""The papers' figures from trained networks: regimes, the stopping point of each network, and curves with their bands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from numpy.typing import NDArray
+
+from empirical.experiments import experiment
+from empirical.inference import exact, mean_interval
+from empirical.noise import corrupt_labels_batch
+from reports.agreement import Range
+from reports.evidence import Agreement
+from tests.support.multiclass import softmax
+from tests.support.regimes import Regime
+from theory.dynamics import gradient_descent
+
+__all__ = [
+    "CNN",
+    "NOT_QUICK",
+    "RESNET",
+    "RESNET_LATER",
+    "at",
+    "course",
+    "each_network",
+    "figure_regimes",
+    "frozen",
+    "frozen_caption",
+    "left_out_stop",
+    "measured",
+    "se_of_test_error",
+    "stop_mark",
+]
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+NONE = {"none allowed": 0.0}
+MANY = 21  # networks from which on a mean is judged with an interval: Student's at 1e-6 is then below 1.5 standard deviations wide
+
+CNN = (
+    Regime("trained CNN", "digits, 10 classes", experiment="digits-cnn"),
+    Regime("trained CNN", "MNIST, 10 classes", experiment="mnist-cnn"),
+)
+RESNET = (Regime("trained ResNet-9", "CIFAR-10", experiment="cifar10-resnet9"),)
+KERNELS = {"digits-cnn": "digits-cnn-kernel"}
+NOT_QUICK = ("standard", "full")
+Later = Mapping[str, tuple[tuple[str, ...], str]]
+RESNET_LATER = (
+    ("full",),
+    "needs the full tier (50,000 pictures, a GPU): with few pictures ResNet-9 fits the noise before its test error turns; on 600 digits "
+    "the noisy residual falls to the stopping point, and the first ratios rise before they fall",
+)
+
+
+def figure_regimes(chosen: Sequence[Regime], *, later: Later | None = None) -> pytest.MarkDecorator:
+    """Parametrise over regimes.
+
+    Args:
+        chosen: the regimes.
+        later: experiment → the only tiers in which it is measured and judged, and why; in others `measured` says so in the report.
+    """
+    return pytest.mark.parametrize(
+        "regime",
+        [
+            pytest.param(
+                regime,
+                id=regime.id,
+                marks=[
+                    pytest.mark.regime(regime.model, regime.data),
+                    *([pytest.mark.experiments(KERNELS[regime.experiment])] if regime.experiment in KERNELS else []),
+                    pytest.mark.experiments(
+                        regime.experiment, **({"tiers": later[regime.experiment][0]} if later and regime.experiment in later else {})
+                    ),
+                ],
+            )
+            for regime in chosen
+        ],
+    )
+
+
+def measured(agreement: Agreement, regime: Regime, *, later: Later | None = None) -> xr.Dataset:
+    """The regime's trained networks; outside the tiers of ``later`` the row is NOT RUN, with its reason."""
+    if later and regime.experiment in later:
+        tiers, reason = later[regime.experiment]
+        if agreement.tier not in tiers:
+            pytest.skip(reason)
+    return agreement.measure(regime.experiment)
+
+
+@dataclass(frozen=True)
+class FrozenRun:
+    """Softmax training on a fixed kernel, every logit alike (K ⊗ I_C): segment means ``[T]`` by the names of the recorder, and the ratio.
+
+    Attributes:
+        series: name → ``[T]``.
+        ratio: mean over the classes of log(‖g_clean^(c)‖/‖g_noise^(c)‖) at logit c ``[T]``.
+    """
+
+    series: Mapping[str, Array]
+    ratio: Array
+
+
+_FROZEN: dict[tuple[str, str, str], FrozenRun] = {}
+
+
+def frozen(agreement: Agreement, regime: Regime, run: xr.Dataset) -> FrozenRun | None:
+    """What training would be if the network's tangent kernel stayed as it is at the start: theory on a measured kernel, one label draw.
+
+    The kernel is the mean over a few networks before training, on the same samples; None where it is not measured.
+    """
+    if regime.experiment not in KERNELS:
+        return None
+    key = (regime.experiment, agreement.tier, agreement.seed_salt)
+    if key not in _FROZEN:
+        spec: Any = experiment(regime.experiment, tier=agreement.tier)
+        sample = agreement.measure(KERNELS[regime.experiment])
+        assert sample.attrs["data_sha256"] == run.attrs["data_sha256"]
+        kernel = np.asarray(sample["kernel"].values, dtype=float).mean(axis=0)
+        truth, seed = spec.data.load().train_truth, int(run["seed"].values[0])
+        observed = corrupt_labels_batch(truth, spec.noise_level, n_classes=10, seeds=[seed])[0]
+        _FROZEN[key] = frozen_run(kernel, truth, observed, rate=spec.training.learning_rate, steps=run["step"].values.tolist())
+    return _FROZEN[key]
+
+
+def frozen_run(kernel: Array, truth: NDArray[np.int64], observed: NDArray[np.int64], *, rate: float, steps: Sequence[int]) -> FrozenRun:
+    """Full-batch descent from output 0; see `FrozenRun`."""
+    labels, noisy = np.eye(10)[observed], observed != truth
+    path = gradient_descent(kernel, labels, learning_rate=rate, steps=max(steps), loss="softmax", record=list(steps))
+    f = softmax(np.asarray(path.logits))  # [T, n, C]
+    own = np.take_along_axis(f, observed[None, :, None], axis=2)[..., 0]
+    # A tie among all logits, at the start, counts as a guess.
+    wrong = np.where(np.ptp(f, axis=2) == 0, 0.9, f.argmax(axis=2) != observed)
+    values = {"error": wrong, "residual_norm": np.linalg.norm(f - labels, axis=2), "loss": -np.log(own)}
+    series = {
+        f"{segment}_{name}": value[:, mask].mean(axis=1)
+        for segment, mask in (("clean", ~noisy), ("noise", noisy), ("train", noisy | ~noisy))
+        for name, value in values.items()
+    }
+    ratios = []
+    for c in range(10):
+        members = truth == c
+        part, block = (f - labels)[:, members, c], kernel[np.ix_(members, members)]
+        square = [np.einsum("ti,ij,tj->t", part * mask, block, part * mask, optimize=True) for mask in (~noisy[members], noisy[members])]
+        ratios.append(np.log(square[0] / square[1]) / 2)
+    return FrozenRun(series, np.mean(ratios, axis=0))
+
+
+def each_network(judge: Callable[..., Any], text: str, values: NDArray[np.floating], *, above: float = 0.0, error_rate: float) -> None:
+    """Judge that a quantity of each network ``[R]`` exceeds ``above``.
+
+    From `MANY` networks on: their mean, with an interval at the error rate. Of fewer networks no interval at such a rate is short enough,
+    and the statement is of these networks alone, each of them: an exact count, which says nothing of others.
+    """
+    n = len(values)
+    if n >= MANY:
+        judge(f"{text}, mean", prediction=Range(lower=above), estimate=mean_interval(values, error_rate=error_rate), margin=NONE)
+    else:
+        share = exact(float((np.asarray(values) > above).mean()), n_seeds=n)
+        judge(f"{text}, share of these {n} networks", prediction=1.0, estimate=share, margin=NONE)
+
+
+def left_out_stop(test_error: Array) -> Index:
+    """Early stopping point of each network as the minimum of the *other* networks' mean test error ``[R]``, not before the first record.
+
+    So found, it has not seen the network's own test error, whose minimum would be too low and its rise from there too large.
+    """
+    total = test_error[:, 1:].sum(axis=0)
+    return np.array([1 + int(np.argmin(total - one)) for one in test_error[:, 1:]])
+
+
+def at(run: xr.Dataset, name: str, index: Index | int) -> Array:
+    """A quantity of each network at its own recorded index ``[R, …]``."""
+    values = np.asarray(run[name].values, dtype=float)
+    return np.asarray(values[np.arange(len(values)), index])
+
+
+def se_of_test_error(name: str, tier: str) -> float:
+    """Standard error, at most, of a test error of δ or less on the experiment's test samples."""
+    spec: Any = experiment(name, tier=tier)
+    level = min(spec.noise_level, 0.5)
+    return float(np.sqrt(level * (1 - level) / len(spec.data.load().test_truth)))
+
+
+def course(name: str, times: Array, values: Array, prediction: Array | None = None, *, log: bool = False) -> dict[str, Array]:
+    """Arrays of one series: mean over networks and the middle 80 % of them (all, below ten), and the prediction if there is one.
+
+    Args:
+        name: ``series`` or ``panel|series``.
+        times: ``[T]``, positive.
+        values: ``[R, T]``.
+        prediction: ``[T]``.
+        log: take the geometric mean.
+    """
+    ends = (0.0, 1.0) if len(values) < 10 else (0.1, 0.9)
+    mean = np.exp(np.log(values).mean(axis=0)) if log else values.mean(axis=0)
+    low, high = np.quantile(values, ends, axis=0)
+    arrays = {f"{name}/x": times, f"{name}/measured": mean, f"{name}/lower": np.minimum(low, mean), f"{name}/upper": np.maximum(high, mean)}
+    return arrays if prediction is None else {**arrays, f"{name}/prediction": prediction}
+
+
+def frozen_caption(theirs: FrozenRun | None) -> str:
+    """What the captions of such figures say of the theory in them."""
+    if theirs is None:
+        return "No closed form of this network's tangent kernel is known: no theory is drawn."
+    return "Line: one label draw on the network's tangent kernel as it is before training; the networks are faster, because theirs moves."
+
+
+def stop_mark(run: xr.Dataset) -> dict[str, str]:
+    """The vertical line of the papers' figures: the minimum of the mean test error."""
+    return {"mark:early stopping": f"{float(run['time'].values[1 + int(np.argmin(run['test_error'].values[:, 1:].mean(axis=0)))]):.6g}"}

@@ -1,0 +1,124 @@
+"""Seed sets: the claim tests run again with other seeds in all that they draw, and how many sets each row of the report has passed.
+
+Set k is ``--seeds k``: every measurement, label draw and generator of the run follows from a hash with k in it. Each set is measured into a
+store of its own, judged, and thrown away. What is kept is which rows were as the register expects.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["SeedSet", "code_hash", "ledger", "merged", "run_set"]
+
+ROOT = Path(__file__).resolve().parents[2]
+CODE = ("theory", "empirical", "tests/claims", "tests/support")
+JUDGING = ("agreement", "budget", "evidence", "plugin", "sequential")
+
+
+@dataclass(frozen=True)
+class SeedSet:
+    """What came of one set.
+
+    Attributes:
+        number: k of ``--seeds k``.
+        rows: (claim, regime) → why the row is red, empty where it is as expected; rows that did not run are left out.
+        output: what pytest said, for a set that is not green.
+    """
+
+    number: int
+    rows: Mapping[tuple[str, str], tuple[str, ...]]
+    output: str = ""
+
+    @property
+    def red(self) -> dict[tuple[str, str], tuple[str, ...]]:
+        """The rows that are not as expected."""
+        return {row: why for row, why in self.rows.items() if why}
+
+
+def code_hash() -> str:
+    """Twelve hex digits of the code that measures and judges: formulas, instruments, claim tests, decision rules."""
+    files = [path for folder in CODE for path in (ROOT / folder).rglob("*.py")] + [ROOT / "reports" / f"{name}.py" for name in JUDGING]
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(f"{path.relative_to(ROOT).as_posix()}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def run_set(number: int, targets: Sequence[str] = ("tests/claims",), *, options: Sequence[str] = ()) -> SeedSet:
+    """Measure and judge the claim tests with one set of seeds, in a process and a store of their own.
+
+    Args:
+        number: of the set.
+        targets: files and folders for pytest.
+        options: further ones for pytest, such as a selection.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            f"--seeds={number}",
+            f"--store={folder}/store",
+            "--jobs=1",
+        ]
+        run = subprocess.run(
+            [*command, f"--agreement-report={folder}/report", *options, *targets], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        report = Path(folder) / "report" / "report.json"
+        if not report.is_file():
+            return SeedSet(number, {("", ""): ("no report was written",)}, run.stdout[-4000:] + run.stderr[-4000:])
+        document = json.loads(report.read_text(encoding="utf-8"))
+    rows = {(row["id"], row["regime"]): tuple(row["failures"]) for row in document["claims"] if row["verdict"] != "NOT RUN"}
+    return SeedSet(number, rows, "" if run.returncode == 0 else run.stdout[-8000:])
+
+
+def ledger(sets: Iterable[SeedSet], *, code: str) -> list[dict[str, Any]]:
+    """Rows of the stored ledger: for each claim and regime how many sets it was judged with, how many it passed, which it failed.
+
+    Args:
+        sets: what was run.
+        code: hash of the code that ran, by `code_hash`.
+    """
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for one in sorted(sets, key=lambda one: one.number):
+        for (claim, regime), why in one.rows.items():
+            row = found.setdefault(
+                (claim, regime), {"claim": claim, "regime": regime, "code": code, "sets": 0, "passed": 0, "failed": [], "first": one.number}
+            )
+            row["sets"] += 1
+            row["passed"] += not why
+            row["last"] = one.number
+            if why:
+                row["failed"].append(one.number)
+    return list(found.values())
+
+
+def merged(earlier: Iterable[Mapping[str, Any]], later: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Two ledgers of the same code as one; where the code differs the earlier one no longer counts."""
+    rows = {(row["claim"], row["regime"]): dict(row) for row in later}
+    for row in earlier:
+        mine = rows.get((row["claim"], row["regime"]))
+        if mine is None or mine["code"] != row["code"]:
+            continue
+        mine["sets"] += row["sets"]
+        mine["passed"] += row["passed"]
+        mine["failed"] = sorted({*row["failed"], *mine["failed"]})
+        mine["first"], mine["last"] = min(row["first"], mine["first"]), max(row["last"], mine["last"])
+    return list(rows.values())
+
+
+def further_sets(stored: Sequence[Mapping[str, Any]], *, total: int, code: str) -> Iterator[int]:
+    """Numbers of the sets that a ledger of this code still lacks up to ``total``, from 1 on."""
+    done = max((row["last"] for row in stored if row["code"] == code), default=0)
+    yield from range(done + 1, total + 1)
