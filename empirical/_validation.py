@@ -8,21 +8,26 @@ from __future__ import annotations
 import difflib
 import operator
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+_Kind = TypeVar("_Kind")
 
 __all__ = [
     "as_real_array",
     "check_choice",
     "check_flag",
     "check_fraction",
+    "check_instance",
     "check_integer",
     "check_integers",
     "check_labels",
     "check_noise_level",
     "check_positive",
     "check_real",
+    "check_reals",
     "check_text",
     "suggestion",
 ]
@@ -107,13 +112,13 @@ def check_fraction(value: float, name: str) -> float:
     """Return a number in the open interval (0, 1): a confidence or an error rate.
 
     Raises:
-        ValueError: if it is not a real number in (0, 1), or is below 1e-100.
+        ValueError: if it is not a real number in (0, 1), or is below 1e-300.
     """
     number = check_real(value, name)
     if not 0 < number < 1:
         raise ValueError(f"{name} must lie in (0, 1), got {_brief(value)}")
-    if number < 1 / LARGEST:
-        raise ValueError(f"{name} must be at least {1 / LARGEST:g}, got {_brief(value)}")
+    if number < 1e-300:
+        raise ValueError(f"{name} must be at least 1e-300, got {_brief(value)}")
     return number
 
 
@@ -154,11 +159,11 @@ def check_integers(
     Raises:
         ValueError: if it is no sequence of such integers.
     """
-    if not isinstance(values, (Sequence, np.ndarray)) or isinstance(values, (str, bytes)) or np.ndim(values) != 1:
+    if not isinstance(values, (Sequence, np.ndarray)) or isinstance(values, (str, bytes)) or getattr(values, "ndim", 1) != 1:
         raise ValueError(f"{name} must be a sequence of integers, got {_brief(values)}")
     checked = tuple(check_integer(value, f"{name}[{i}]", minimum=minimum, maximum=maximum) for i, value in enumerate(values))
     if not checked:
-        raise ValueError(f"{name} must hold at least one integer, got none")
+        raise ValueError(f"{name} must be at least one integer, got none")
     return checked
 
 
@@ -171,6 +176,29 @@ def check_flag(value: bool, name: str) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise ValueError(f"{name} must be True or False, got {_brief(value)}")
     return bool(value)
+
+
+def check_reals(values: Sequence[float] | NDArray[np.floating], name: str) -> tuple[float, ...]:
+    """Return finite real numbers, at least one.
+
+    Raises:
+        ValueError: if it is no sequence of such numbers.
+    """
+    array = as_real_array(values, name)
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(f"{name} must be a sequence of numbers, at least one, got shape {list(array.shape)}")
+    return tuple(float(value) for value in array)
+
+
+def check_instance(value: _Kind, name: str, kind: type[_Kind]) -> _Kind:
+    """Return ``value`` if it is a ``kind``.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} must be a {kind.__name__}, got {_brief(value)}")
+    return value
 
 
 def check_text(value: str, name: str) -> str:

@@ -73,7 +73,9 @@ def simultaneous_band(
 
     error_rate = check_fraction(error_rate, "error_rate")
     check_choice(method, "method", ("bonferroni-t", "max-t"))
-    values = as_samples(trajectories, minimum=2)
+    check_integer(seed, "seed", minimum=0)
+    check_integer(n_resamples, "n_resamples", minimum=100)
+    values = as_samples(trajectories, minimum=2, name="trajectories")
     n = len(values)
     mean, error = values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(n)
     critical = -float(stdtrit(n - 1, error_rate / (2 * mean.size)))
@@ -117,7 +119,7 @@ def sign_flip_test(trajectories: ArrayLike, prediction: ArrayLike, *, seed: int 
         >>> sign_flip_test(walks, 0.0).p_value > 0.01, sign_flip_test(walks, 3.0).p_value < 0.01
         (True, True)
     """
-    values = as_samples(trajectories, minimum=2)
+    values = as_samples(trajectories, minimum=2, name="trajectories")
     expected = as_real_array(prediction, "prediction").astype(np.float64)
     try:
         expected = np.broadcast_to(expected, values.shape[1:])

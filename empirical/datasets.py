@@ -195,8 +195,8 @@ def load_dataset(
                 f"class {c!r} is not in {name!r}, expected some of {', '.join(pool.class_names)}{suggestion(c, pool.class_names)}"
             )
     codes = [pool.class_names.index(c) for c in wanted]
-    train, train_truth = _select(pool.train_labels, codes, request.n_train, f"n_train of {name!r}", wanted, (seed, 0))
-    test, test_truth = _select(pool.test_labels, codes, request.n_test, f"n_test of {name!r}", wanted, (seed, 1))
+    train, train_truth = _select(pool.train_labels, codes, request.n_train, f"n_train of {name!r}", wanted, (request.seed, 0))
+    test, test_truth = _select(pool.test_labels, codes, request.n_test, f"n_test of {name!r}", wanted, (request.seed, 1))
     return Dataset.from_arrays(
         _prepare(pool.train_inputs, train, pool.divisor, normalize, "train_inputs"),
         train_truth,
@@ -256,7 +256,7 @@ def _check_size(size: int | Sequence[int] | None, name: str, *, minimum: int) ->
     """A total, or one count per class (0 is allowed for a class, not for all of a training set)."""
     if size is None:
         return None
-    if isinstance(size, (list, tuple, range, np.ndarray)):
+    if isinstance(size, (list, tuple, range)) or (isinstance(size, np.ndarray) and size.ndim > 0):
         counts = tuple(check_integer(count, f"each count of {name}", minimum=0) for count in size)
         if sum(counts) < minimum:
             raise ValueError(f"{name} must have at least {minimum} sample, got counts {list(counts)}")

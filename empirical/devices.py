@@ -58,15 +58,15 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
         device(type='cpu')
     """
     if not isinstance(device, (str, torch.device)):
-        raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:<index>', got {device!r}")
+        raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:<index>', got {device!r:.60}")
     if device == "auto":
         return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     try:
         resolved = torch.device(device)
     except RuntimeError:
-        raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:<index>', got {device!r}") from None
+        raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:<index>', got {device!r:.60}") from None
     if resolved.type not in ("cpu", "cuda"):
-        raise ValueError(f"device must be of type cpu or cuda, got {str(device)!r}")
+        raise ValueError(f"device must be of type cpu or cuda, got {str(device)!r:.60}")
     if resolved.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         resolved = torch.device("cuda", resolved.index or 0)

@@ -107,9 +107,9 @@ def exact(value: ArrayLike, *, n_seeds: int = 1, unit: str = "") -> Estimate:
     return Estimate(value=number, lower=number, upper=number, confidence=1.0, n_seeds=n_seeds, method="exact value", unit=unit)
 
 
-def as_samples(samples: ArrayLike, *, minimum: int) -> NDArray[np.float64]:
+def as_samples(samples: ArrayLike, *, minimum: int, name: str = "samples") -> NDArray[np.float64]:
     """Samples ``[n, …]`` in float64 with the seeds on axis 0, at least ``minimum`` of them."""
-    array = as_real_array(samples, "samples")
+    array = as_real_array(samples, name)
     if array.ndim == 0 or array.size == 0 or len(array) < minimum:
-        raise ValueError(f"samples must have shape [n, ...] with n >= {minimum} seeds on axis 0, got shape {list(array.shape)}")
+        raise ValueError(f"{name} must have shape [n, ...] with n >= {minimum} seeds on axis 0, got shape {list(array.shape)}")
     return array.astype(np.float64)

@@ -317,6 +317,8 @@ def ks_test(samples: ArrayLike, cdf: Callable[[NDArray[np.float64]], ArrayLike])
         >>> ks_test(draws, lambda x: np.clip(x, 0, 1)).p_value > 1e-3
         True
     """
+    if not callable(cdf) or isinstance(cdf, type):
+        raise ValueError(f"cdf must be a function of an array, got a value of type {type(cdf).__name__}")
     from scipy.stats import kstwo
 
     values = as_samples(samples, minimum=1)

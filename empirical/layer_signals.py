@@ -159,11 +159,12 @@ def as_inputs(model: nn.Module, inputs: ArrayLike | Tensor, name: str) -> Tensor
     array = as_real_array(inputs.detach().cpu().numpy() if isinstance(inputs, Tensor) else inputs, name)
     if array.ndim != 2 or array.size == 0:
         raise ValueError(f"{name} must have shape [n, d] with n, d >= 1, got shape {list(array.shape)}")
-    zero = ~array.any(axis=1)
+    parameter = next(model.parameters())
+    rows = torch.tensor(np.ascontiguousarray(array), dtype=parameter.dtype, device=parameter.device)
+    zero = ~rows.any(dim=1).cpu().numpy()
     if zero.any():
         raise ValueError(f"{name} must have no zero rows (a zero vector has no angle), got a zero vector at row {int(np.argmax(zero))}")
-    parameter = next(model.parameters())
-    return torch.tensor(array, dtype=parameter.dtype, device=parameter.device)
+    return rows
 
 
 @dataclass(frozen=True, eq=False)

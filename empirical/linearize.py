@@ -17,7 +17,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from empirical._validation import check_choice, check_integer, check_labels, check_positive
+from empirical._validation import check_choice, check_integer, check_integers, check_labels, check_positive
 from empirical.layer_signals import as_inputs, trainable_layers
 from empirical.losses import label_residuals
 from empirical.tangent_kernel import empirical_ntk
@@ -245,6 +245,7 @@ def train_with_linearization(
     target = torch.as_tensor(check_labels(labels, 2 if logits == 1 else logits), device=x.device)
     if len(target) != n:
         raise ValueError(f"labels must have one entry for each of {n} samples, got {len(target)}")
+    check_integer(memory_budget, "memory_budget")
     due, parts = _recorded(record, last), _batches(batches, last, n, x.device)
     size = len(everything) * n * logits**2 * x.element_size()
     if check_choice(method, "method", METHODS) == "auto":
@@ -293,8 +294,8 @@ def _prepare_forward_mode() -> None:
 def _recorded(record: Sequence[int] | None, last: int) -> set[int]:
     if record is None:
         return set(range(last + 1))
-    at = [check_integer(step, "each of record", minimum=0) for step in record]
-    if not at or at != sorted(set(at)) or at[-1] > last:
+    at = list(check_integers(record, "record"))
+    if at != sorted(set(at)) or at[-1] > last:
         raise ValueError(f"record must hold increasing step numbers in [0, {last}], got {at}")
     return set(at)
 

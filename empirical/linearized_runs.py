@@ -17,7 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from empirical._validation import check_choice, check_integer
+from empirical._validation import check_choice, check_instance, check_integer
 from empirical.batched import NetworkBatch, Workspace
 from empirical.datasets import Dataset
 from empirical.devices import policy
@@ -121,6 +121,9 @@ class LinearizedRun:
 
     def __post_init__(self) -> None:
         check_common(self.name, self.noise_level, self.dtype)
+        check_instance(self.data, "data", DataSpec)
+        check_instance(self.network, "network", NetworkSpec)
+        check_instance(self.training, "training", TrainingSpec)
         object.__setattr__(self, "seeds", check_seeds(self.seeds))
         check_choice(self.scale, "scale", SCALES)
         if self.training.batch_size is not None:

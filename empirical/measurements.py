@@ -17,6 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import nn
 
+from empirical._validation import check_flag, check_instance, check_reals
 from empirical.datasets import Dataset
 from empirical.devices import policy
 from empirical.gradients import gradient_geometry
@@ -65,6 +66,9 @@ class Experiment:
 
     def __post_init__(self) -> None:
         check_common(self.name, self.noise_level, self.dtype)
+        check_instance(self.data, "data", DataSpec)
+        check_instance(self.network, "network", NetworkSpec)
+        check_instance(self.training, "training", TrainingSpec)
         object.__setattr__(self, "seeds", check_seeds(self.seeds))
 
     @property
@@ -123,6 +127,10 @@ class GradientSample:
 
     def __post_init__(self) -> None:
         check_common(self.name, self.noise_level, self.dtype)
+        check_instance(self.data, "data", DataSpec)
+        check_instance(self.network, "network", NetworkSpec)
+        check_flag(self.kernel, "kernel")
+        check_flag(self.single_logit, "single_logit")
         object.__setattr__(self, "seeds", check_seeds(self.seeds))
 
     @property
@@ -222,11 +230,9 @@ class TangentKernelSample:
 
     def __post_init__(self) -> None:
         check_common(self.name, 0.0, self.dtype)
+        check_instance(self.network, "network", NetworkSpec)
         object.__setattr__(self, "seeds", check_seeds(self.seeds))
-        angles = tuple(float(angle) for angle in self.angles)
-        if not angles or not np.isfinite(angles).all():
-            raise ValueError(f"angles must be finite numbers, at least one, got {angles}")
-        object.__setattr__(self, "angles", angles)
+        object.__setattr__(self, "angles", check_reals(self.angles, "angles"))
 
     @property
     def regime(self) -> str:

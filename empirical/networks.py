@@ -22,7 +22,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from empirical._validation import check_choice, check_integer
+from empirical._validation import check_choice, check_flag, check_integer
 
 __all__ = [
     "ACTIVATIONS",
@@ -125,7 +125,7 @@ class FullyConnected(nn.Module):
         if dtype not in (torch.float32, torch.float64):
             raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
         self.n_inputs, self.width, self.depth, self.n_outputs = n_inputs, width, depth, n_outputs
-        self.activation, self.convention, self.centred = activation, convention, bool(centred)
+        self.activation, self.convention, self.centred = activation, convention, check_flag(centred, "centred")
         scales = layer_scales(width, depth, convention=convention)
         bias = convention == "pytorch"
         self.layers = nn.ModuleList(ScaledLinear(shape[1], shape[0], scale=s, bias=bias) for shape, s in zip(shapes, scales, strict=True))
@@ -229,6 +229,7 @@ def layer_scales(width: int, depth: int, *, convention: str) -> tuple[float, ...
         >>> layer_scales(100, 2, convention="eq7")
         (1.0, 0.1, 0.1)
     """
+    depth = check_integer(depth, "depth", maximum=10**6)
     if check_choice(convention, "convention", CONVENTIONS) == "pytorch":
         return (1.0,) * (depth + 1)
     if convention == "eq2":

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from empirical._validation import check_choice, check_fraction, check_positive, check_real
+from empirical._validation import check_choice, check_fraction, check_positive, check_real, check_reals
 from empirical.estimates import Estimate, as_samples
 
 __all__ = ["RateInWidth", "rate_in_width"]
@@ -84,9 +84,11 @@ def rate_in_width(
     target = check_real(target, "target")
     if check_real(limit_power, "limit_power") >= 0:
         raise ValueError(f"limit_power must be negative, got {limit_power}")
-    sizes = np.array([check_positive(width, "each of widths") for width in widths])
+    sizes = np.array([check_positive(width, "each of widths") for width in check_reals(widths, "widths")])
     if len(sizes) < 2 or len(set(sizes.tolist())) != len(sizes):
         raise ValueError(f"widths must be at least two different numbers, got {' '.join(map(str, widths))[:80] or 'none'}")
+    if not isinstance(samples, (Sequence, np.ndarray)):
+        raise ValueError(f"samples must be a sequence of replicates, one set for each width, got {type(samples).__name__}")
     if len(samples) != len(sizes):
         raise ValueError(f"samples must be one set of replicates for each of {len(sizes)} widths, got {len(samples)}")
     replicates = [_replicates(part, width) for part, width in zip(samples, sizes, strict=True)]

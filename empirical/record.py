@@ -27,7 +27,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from empirical._validation import as_real_array, check_integer, check_labels, check_positive
+from empirical._validation import as_real_array, check_integer, check_labels, check_positive, check_text
 from empirical.general_segments import SegmentMeter, SegmentSample, evaluate
 from empirical.losses import measure_labels, sample_errors, sample_losses
 from empirical.recording_schedule import RecordingSchedule
@@ -167,7 +167,7 @@ class Trace:
         self.test = _held_out(test, self.n_classes, "test_inputs", "test_truth")
         self.validation = _held_out(validation, self.n_classes, "noisy_validation[0]", "noisy_validation[1]")
         self.learning_rate = None if learning_rate is None else check_positive(learning_rate, "learning_rate")
-        self.seed, self.name = check_integer(seed, "seed", minimum=0), str(name)
+        self.seed, self.name = check_integer(seed, "seed", minimum=0), check_text(name, "name")
         self.class_names = tuple(str(c) for c in (range(self.n_classes) if class_names is None else class_names))
         if len(set(self.class_names)) != self.n_classes:
             raise ValueError(f"class_names must be {self.n_classes} different names, got {list(self.class_names)}")
@@ -359,9 +359,10 @@ def _labelled(inputs: ArrayLike | Tensor, labels: ArrayLike | Tensor, n_classes:
         if x.is_floating_point() and not torch.isfinite(x).all():
             raise ValueError(f"{name} must be finite, got {x[~torch.isfinite(x)][0].item()}")
     else:
-        array = np.asarray(inputs)
-        array = array if array.dtype.kind in "iu" else as_real_array(array, name)
-        x = torch.from_numpy(array if array.flags.writeable else array.copy())  # torch warns of memory that it might not write to
+        array = inputs if isinstance(inputs, np.ndarray) and inputs.dtype.kind in "iu" else as_real_array(inputs, name)
+        # torch warns of memory that it might not write to, and has no negative strides
+        shared = array.flags.writeable and min(array.strides, default=0) >= 0
+        x = torch.from_numpy(array if shared else array.copy())
     if x.ndim < 2 or x.numel() == 0:
         raise ValueError(f"{name} must have shape [n, ...], none of them 0, got {list(x.shape)}")
     given = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else labels

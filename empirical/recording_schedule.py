@@ -80,7 +80,7 @@ class RecordingSchedule:
         given: Any = self.every
         if isinstance(given, str):
             if self.every != "log":
-                raise ValueError(f"every must be 'log', a number of steps or the steps themselves, got {self.every!r}")
+                raise ValueError(f"every must be 'log', a number of steps or the steps themselves, got {self.every!r:.60}")
         elif isinstance(given, Sequence | np.ndarray):
             self._steps = frozenset(check_integer(step, "each of every", minimum=0) for step in given)
         else:

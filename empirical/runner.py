@@ -144,11 +144,13 @@ def run(
         >>> [float(result.square) for result in run([Square(3.0), Square(2.0), Square(3.0)])]
         [9.0, 4.0, 9.0]
     """
+    if not isinstance(specifications, Sequence) or isinstance(specifications, (str, bytes)):
+        raise ValueError(f"specifications must be a sequence of specifications, got {type(specifications).__name__}")
     wanted = list(specifications)
     for item in wanted:
         if not isinstance(item, Specification) or isinstance(item, type):
-            raise ValueError(f"each specification must have name, key() and measure(), got {type(item).__name__}")
-    if n_jobs is not None and n_jobs != -1:
+            raise ValueError(f"each of specifications must have name, key() and measure(), got {type(item).__name__}")
+    if n_jobs is not None and not (isinstance(n_jobs, int) and n_jobs == -1):
         check_integer(n_jobs, "n_jobs", minimum=1)
     check_integer(threads, "threads", minimum=1)
     if cluster is None:

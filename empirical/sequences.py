@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from empirical._validation import check_flag, check_fraction, check_integer, check_positive, check_real
+from empirical._validation import as_real_array, check_flag, check_fraction, check_integer, check_positive, check_real
 from empirical.estimates import Estimate, as_samples
 
 __all__ = [
@@ -168,8 +168,8 @@ def normal_mixture_radius(n: ArrayLike, *, error_rate: float, tuned_at: int = 30
         array([0.999, 0.311])
     """
     error_rate = check_fraction(error_rate, "error_rate")
-    counts = np.asarray(n, dtype=np.float64)
-    if counts.size == 0 or not (counts >= 1).all() or not np.isfinite(counts).all():
+    counts = as_real_array(n, "n").astype(np.float64)
+    if counts.size == 0 or not (counts >= 1).all():
         raise ValueError(f"n must be numbers of seeds >= 1, got {' '.join(repr(n).split())[:80]}")
     spread = _mixture_precision(error_rate, tuned_at)
     inner = counts * spread + 1
@@ -219,8 +219,8 @@ def normal_mixture_sequence(
         scale = np.sqrt(variance)
         scale[0] = np.inf  # one sample says nothing about the spread
     else:
-        known = np.asarray(sigma, dtype=np.float64)
-        if not (np.isfinite(known).all() and (known > 0).all()):
+        known = as_real_array(sigma, "sigma").astype(np.float64)
+        if not (known > 0).all():
             raise ValueError(f"sigma must be positive and finite, got {' '.join(repr(sigma).split())[:80]}")
         try:
             scale = np.broadcast_to(known, values.shape)
@@ -350,7 +350,9 @@ def _to_unit_interval(samples: ArrayLike, lower_bound: float, upper_bound: float
     values = as_samples(samples, minimum=1)
     outside = (values < low) | (values > high)
     if outside.any():
-        raise ValueError(f"samples must lie in [{low:g}, {high:g}], got {values[outside].flat[0]:.17g}")
+        raise ValueError(
+            f"samples must lie between lower_bound and upper_bound, in [{low:g}, {high:g}], got {values[outside].flat[0]:.17g}"
+        )
     width = check_positive(high - low, "upper_bound - lower_bound")
     return (values - low) / width, width
 

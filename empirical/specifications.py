@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from empirical._validation import check_choice, check_integer, check_noise_level, check_positive, check_text
+from empirical._validation import check_choice, check_flag, check_integer, check_integers, check_noise_level, check_positive, check_text
 from empirical.datasets import DATA_ROOT_VARIABLE, Dataset, load_dataset
 from empirical.image_networks import CNN_CHANNELS, ConvolutionalNetwork, ResNet9
 from empirical.networks import FullyConnected, check_architecture
@@ -63,6 +63,21 @@ class DataSpec:
     seed: int = 0
     normalize: str = "unit"
     root: str | None = None
+
+    def __post_init__(self) -> None:
+        check_text(self.name, "name")
+        check_text(self.normalize, "normalize")
+        check_integer(self.seed, "seed", minimum=0)
+        if self.classes is not None and not (
+            isinstance(self.classes, (tuple, list)) and self.classes and all(isinstance(c, (int, np.integer, str)) for c in self.classes)
+        ):
+            raise ValueError(f"classes must be a tuple of names or numbers, got {self.classes!r:.60}")
+        for name in ("n_train", "n_test"):
+            size = getattr(self, name)
+            if isinstance(size, (tuple, list)):
+                check_integers(size, name)
+            elif size is not None:
+                check_integer(size, name, minimum=0)
 
     def load(self) -> Dataset:
         """Load the data, once per process.
@@ -128,6 +143,7 @@ class NetworkSpec:
 
     def __post_init__(self) -> None:
         check_choice(self.kind, "kind", NETWORK_KINDS)
+        check_flag(self.centred, "centred")
         if self.kind == "fully_connected":
             check_integer(self.width, "width")
             check_integer(self.depth, "depth")
@@ -246,6 +262,7 @@ class TrainingSpec:
         check_positive(self.learning_rate, "learning_rate")
         check_integer(self.steps, "steps", minimum=0)
         check_integer(self.n_records, "n_records")
+        check_flag(self.record_logits, "record_logits")
         if self.batch_size is not None:
             check_integer(self.batch_size, "batch_size")
         if self.record_samples is not None:
@@ -322,8 +339,8 @@ def check_seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:
     Raises:
         ValueError: otherwise.
     """
-    checked = tuple(check_integer(seed, "each of seeds", minimum=0) for seed in seeds)
-    if not checked or len(set(checked)) != len(checked):
+    checked = check_integers(seeds, "seeds")
+    if len(set(checked)) != len(checked):
         raise ValueError(f"seeds must be at least one integer, all different, got {' '.join(map(str, checked))[:80] or 'none'}")
     return checked
 
@@ -335,7 +352,7 @@ def check_common(name: str, noise_level: float, dtype: str) -> None:
         ValueError: if the name is empty, δ is outside [0, 1), or dtype is not "float32" or "float64".
     """
     if not isinstance(name, str) or not name:
-        raise ValueError(f"name must be a non-empty string, got {name!r}")
+        raise ValueError(f"name must be a non-empty string, got {name!r:.60}")
     check_noise_level(noise_level)
     check_choice(dtype, "dtype", ("float32", "float64"))
 

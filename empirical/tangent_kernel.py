@@ -13,8 +13,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from empirical._validation import as_real_array, check_integer
+from empirical._validation import as_real_array, check_flag, check_integer, check_integers
 from empirical.batched import NetworkBatch
+from empirical.devices import resolve_device
 from empirical.layer_gradients import sample_gradients, samples_at_a_time
 from empirical.layer_signals import Layer, as_inputs, forward_pass, trainable_layers
 
@@ -49,6 +50,7 @@ def empirical_ntk(
     """
     layers = trainable_layers(model)
     size = check_integer(chunk_size, "chunk_size")
+    check_flag(blocks, "blocks")
     left = as_inputs(model, x, "x")
     right = left if z is None else as_inputs(model, z, "z")
     if right.shape[1] != left.shape[1]:
@@ -123,9 +125,10 @@ def sample_tangent_kernels(
         raise ValueError(f"angles must have shape [k] with k >= 1, got shape {list(theta.shape)}")
     points = np.concatenate([[[1.0, 0.0]], np.stack([np.cos(theta), np.sin(theta)], axis=1)])
     points[1:][theta == 0] = points[0]
-    x = torch.tensor(points, dtype=dtype, device=device)
+    x = torch.tensor(points, dtype=dtype, device=resolve_device(device))
     itemsize = x.element_size()
-    width, depth = check_integer(width, "width"), check_integer(depth, "depth")
+    width, depth, seeds = check_integer(width, "width"), check_integer(depth, "depth"), check_integers(seeds, "seeds")
+    check_integer(memory_budget, "memory_budget")
     per_seed = itemsize * (width * 2 + (depth - 1) * width * width + 4 * depth * width * len(points))
     chunk = max(1, int(memory_budget // per_seed))
     results = []
@@ -134,8 +137,6 @@ def sample_tangent_kernels(
             2, width, depth, seeds=seeds[start : start + chunk], activation=activation, convention=convention, dtype=dtype, device=device
         )
         results.append(_paired_kernels(batch, x))
-    if not results:
-        raise ValueError("seeds must hold at least one seed, got none")
     xx, xz, zz = (torch.cat(part).cpu().numpy() for part in zip(*results, strict=True))
     return xx, xz, zz
 

@@ -19,6 +19,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
+from empirical._validation import check_integer
 from empirical.batches import Batch, Evaluation, bytes_per_seed, draw_batch
 from empirical.datasets import Dataset
 from empirical.devices import policy
@@ -178,7 +179,9 @@ def train(experiment: Experiment, *, device: str | torch.device = "auto", memory
         raise ValueError(f"experiment must be an Experiment, such as experiment('clusters'), got {experiment!r}")
     dataset = experiment.data.load()
     labels = corrupt_labels_batch(dataset.train_truth, experiment.noise_level, n_classes=dataset.n_classes, seeds=experiment.seeds)
-    size = max(1, memory_budget // bytes_per_seed(experiment.network, dataset, getattr(torch, experiment.dtype)))
+    size = max(
+        1, check_integer(memory_budget, "memory_budget") // bytes_per_seed(experiment.network, dataset, getattr(torch, experiment.dtype))
+    )
     waiting = [slice(start, min(start + size, len(labels))) for start in range(0, len(labels), size)]
     parts = []
     with policy(device) as place:

@@ -266,7 +266,7 @@ class TestDataset:
             (([[1.0, np.nan]], [0]), r"train_inputs must be finite, got nan at index \[0, 1\]"),
             (([1.0, 2.0], [0, 1]), r"train_inputs must have shape \[n, d\]"),
             (([["a"]], [0]), "train_inputs must hold real numbers, got dtype"),
-            (([[1e300]], [0]), "train_inputs must fit single precision"),
+            (([[1e60]], [0]), "train_inputs must fit single precision"),
             (([[1.0]], [0, 1]), "train_truth must have one label per row of train_inputs"),
             (([[1.0]], [0.0]), "train_truth must hold integers, got dtype float64"),
             (([[1.0]], [-1]), r"train_truth must lie in 0..1 \(2 classes\), got -1 at index 0"),

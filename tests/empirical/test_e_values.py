@@ -103,7 +103,10 @@ def test_evidence_grows_with_the_seeds_against_a_wrong_statement(kind: str) -> N
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: inference.betting_e_value([0.5, 2.0], region=(0, 1), error_rate=0.1), r"samples must lie in \[0, 1\], got 2"),
+        (
+            lambda: inference.betting_e_value([0.5, 2.0], region=(0, 1), error_rate=0.1),
+            r"samples must lie between lower_bound and upper_bound, in \[0, 1\], got 2",
+        ),
         (lambda: inference.betting_e_value([[0.5]], region=(0, 1), error_rate=0.1), r"samples must have shape \[n\]"),
         (lambda: inference.t_mixture_e_value([0.5], region=(1, 0), error_rate=0.1), "lower <= upper"),
         (lambda: inference.t_mixture_e_value([0.5], region=(float("nan"), 0), error_rate=0.1), "region"),

@@ -128,6 +128,8 @@ ESTIMATORS = {
 @pytest.mark.parametrize("bad", BAD_SAMPLES)
 def test_samples(name: str, bad: str):
     value, message = BAD_SAMPLES[bad]
+    if name == "simultaneous_band":
+        message = message.replace("samples", "trajectories")
     with pytest.raises(ValueError, match=message) as caught:
         getattr(inference, name)(value, error_rate=0.05, **ESTIMATORS[name])
     assert "\n" not in str(caught.value)
@@ -143,7 +145,10 @@ def test_error_rate(name: str, error_rate: object):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: inference.betting_sequence([0.5, 1.2], error_rate=0.1), r"samples must lie in \[0, 1\], got 1.2"),
+        (
+            lambda: inference.betting_sequence([0.5, 1.2], error_rate=0.1),
+            r"samples must lie between lower_bound and upper_bound, in \[0, 1\], got 1.2",
+        ),
         (lambda: inference.betting_sequence([0.5], error_rate=0.1, lower_bound=1, upper_bound=0), "lower_bound must be below"),
         (lambda: inference.known_sigma_mean([1.0], sigma=0.0, error_rate=0.1), "sigma must be positive, got 0.0"),
         (lambda: inference.known_sigma_mean([1.0], sigma=[1.0, 1.0], error_rate=0.1), "sigma must fit samples"),

@@ -211,8 +211,8 @@ def test_time_left_is_paced_by_what_was_measured(tmp_path: Path):
     ("arguments", "message"),
     [
         ({"cluster": "nowhere"}, "cluster must be local:<workers> or tcp://<host>:<port>, got 'nowhere'"),
-        ({"specifications": [3]}, r"each specification must have name, key\(\) and measure\(\), got int"),
-        ({"specifications": [Squares]}, "each specification must have name"),
+        ({"specifications": [3]}, r"each of specifications must have name, key\(\) and measure\(\), got int"),
+        ({"specifications": [Squares]}, "each of specifications must have name"),
         ({"n_jobs": 0}, "n_jobs must be an integer >= 1, got 0"),
         ({"n_jobs": 1.5}, "n_jobs must be an integer >= 1, got 1.5"),
         ({"threads": 0}, "threads must be an integer >= 1, got 0"),

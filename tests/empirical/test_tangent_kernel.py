@@ -137,7 +137,7 @@ def test_bad_kernel_inputs_are_refused_in_one_line(arguments: tuple, options: di
     [
         ([], {}, "angles must have shape [k] with k >= 1, got shape [0]"),
         ([np.nan], {}, "angles must be finite, got nan"),
-        ([1.0], {"seeds": ()}, "seeds must hold at least one seed, got none"),
+        ([1.0], {"seeds": ()}, "seeds must be at least one integer, got none"),
         ([1.0], {"width": 0}, "width must be an integer >= 1, got 0"),
         ([1.0], {"depth": 1.5}, "depth must be an integer >= 1, got 1.5"),
     ],

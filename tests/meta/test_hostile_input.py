@@ -15,7 +15,7 @@ import pytest
 from tests.support import hostile
 from tests.support.hostile import Call
 
-ROOMS = ("theory",)
+ROOMS = ("theory", "empirical")
 _CALLS = {room: importlib.import_module(f"tests.support.calls_{room}") for room in ROOMS}
 ALL_CALLS = [call for module in _CALLS.values() for call in module.CALLS]
 

@@ -51,6 +51,9 @@ CALLS: tuple[Call, ...] = (
     Call(theory.nngp, {"x": _ROWS, "z": _ROWS[:2], "depth": 2, "activation": "relu", "convention": "eq2"}),
     Call(theory.ntk, {"x": _ROWS, "z": _ROWS[:2], "depth": 2, "activation": "relu", "convention": "eq2"}),
     Call(theory.ntk, {"x": _ROWS, "memory_budget": 2**27}),
+    Call(theory.nngp, {"x": _ROWS, "memory_budget": 2**27}),
+    Call(theory.gaussian_kernel, {"x": _ROWS, "bandwidth": 1.5, "memory_budget": 2**27}),
+    Call(theory.laplacian_kernel, {"x": _ROWS, "bandwidth": 1.5, "memory_budget": 2**27}),
     Call(
         theory.relu_drift,
         {"x": _ROWS, "inputs": _ROWS, "accumulated": np.linspace(-0.4, 0.5, len(_ROWS)), "width": 64, "directions": _ROWS[:2]},

@@ -121,7 +121,7 @@ THEORY_FAULTS: tuple[Fault, ...] = (
     _fault(
         "variances of Lemma A.2 exchanged",
         "finite_width_laws:gram_entry_variance",
-        edited("2.0 if diagonal else 1.0", "1.0 if diagonal else 2.0"),
+        edited('2.0 if check_flag(diagonal, "diagonal") else 1.0', "1.0 if diagonal else 2.0"),
         "1/m on the diagonal of AᵀA/m, 2/m off it",
         "G6",
     ),
