@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -282,12 +283,24 @@ def _persist(missing: Mapping[str, Specification], spread: _Spread, gone: Callab
             alone, groups = True, [[key] for key in lost]
 
 
+def _stay_alive() -> None:
+    """Keep loky from replacing this worker when its memory has grown by 300 MB (it looks where psutil is installed).
+
+    A worker keeps the data sets that it has read, so that it grows by more than that in good health; and a pool some of whose workers are
+    being replaced was seen to wait for ever.
+    """
+    module = sys.modules.get("joblib.externals.loky.process_executor")
+    if hasattr(module, "_MAX_MEMORY_LEAK_SIZE"):
+        module._MAX_MEMORY_LEAK_SIZE = sys.maxsize  # type: ignore[union-attr]
+
+
 def _measure(key: str, item: Specification, job: _Job, spread: bool = False) -> _Outcome:
     """Measure one specification under the policy and store it, in the worker; an exception becomes one line."""
     start = time.perf_counter()
     try:
         with _ONE_AT_A_TIME:
             if spread:
+                _stay_alive()
                 if job.data_root is not None:
                     os.environ[DATA_ROOT_VARIABLE] = job.data_root
                 if job.store is not None and key in job.store:  # another run, or an earlier attempt of this one, was first

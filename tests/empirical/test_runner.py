@@ -158,6 +158,25 @@ def test_interrupted_workers_keep_what_was_finished(tmp_path: Path):
     assert numbers(run([Squares(3), Squares(1), Squares(2)], store=store)) == [9, 1, 4]
 
 
+_HOARD: list[bytearray] = []
+
+
+@dataclasses.dataclass(frozen=True)
+class Hoarder(Squares):
+    """Keeps 200 MB for good, as a worker does that reads data sets; says how many of them its process holds."""
+
+    def measure(self, *, device: str | torch.device = "auto") -> xr.Dataset:
+        """Take more memory than loky lets a worker of its own have, where psutil tells it."""
+        time.sleep(1.1)  # loky looks once a second
+        _HOARD.append(bytearray(b"\1") * (2 * 10**8))
+        return xr.Dataset({"held": len(_HOARD)})
+
+
+def test_a_worker_that_grows_is_kept() -> None:
+    held = [int(record.held) for record in run([Hoarder(number) for number in range(10)], n_jobs=2)]
+    assert max(held) >= 5, "workers were replaced: none kept its memory"
+
+
 @dataclasses.dataclass(frozen=True)
 class Deadly(Squares):
     """Kills the process that measures it, always or (with ``log``) the first time."""
