@@ -62,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has left, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a file that the system refuses: its reason, and the start of its name
+        print(f"clean-priority {options.command}: {error.strerror or type(error).__name__}: {error.filename!r:.80}", file=sys.stderr)
+        return 2
 
 
 def _parser() -> argparse.ArgumentParser:
