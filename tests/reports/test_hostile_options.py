@@ -1,4 +1,4 @@
-"""Every option of the command line with hostile values: the work begins, or one line and exit code 2; nothing else, and nothing half-written."""
+"""Every option of the command line with hostile values: the work begins, or one line and exit code 2; nothing half-written."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ WORK = (
 )
 
 
-class _Began(Exception):
+class _BeganError(Exception):
     """The arguments were taken and the work would begin."""
 
 
@@ -116,7 +116,7 @@ def test_hostile_option(
         words = [*given[:place], word, *given[place + 1 :]] if len(given) > place and not given[place].startswith("-") else [word, *given]
     try:
         code = command_line.main([*command.split(), *words])
-    except _Began:
+    except _BeganError:
         return
     said = capfd.readouterr().err
     assert code in (0, 1, 2)
@@ -128,4 +128,4 @@ def test_hostile_option(
 
 
 def _begin(*arguments: object, **options: object) -> object:
-    raise _Began
+    raise _BeganError
