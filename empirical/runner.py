@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import threading
 import time
 import warnings
@@ -230,6 +229,9 @@ def _parallel(missing: Mapping[str, Specification], job: _Job, keys: list[str], 
     with warnings.catch_warnings():
         # An interrupted run cancels what is still running: joblib's advice about that is not for the user.
         warnings.filterwarnings("ignore", message=r"\d+ tasks which were still being processed", category=UserWarning)
+        # Loky replaces a worker that was idle for minutes or has grown by 300 MB, and says so from a thread of its own: where warnings are
+        # errors (as under pytest here) that thread would end, and with it all that waits for it.
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given to the executor", category=UserWarning)
         yield from parallel(joblib.delayed(_measure)(key, missing[key], job, spread=True) for key in keys)
 
 
@@ -283,24 +285,12 @@ def _persist(missing: Mapping[str, Specification], spread: _Spread, gone: Callab
             alone, groups = True, [[key] for key in lost]
 
 
-def _stay_alive() -> None:
-    """Keep loky from replacing this worker when its memory has grown by 300 MB (it looks where psutil is installed).
-
-    A worker keeps the data sets that it has read, so that it grows by more than that in good health; and a pool some of whose workers are
-    being replaced was seen to wait for ever.
-    """
-    module = sys.modules.get("joblib.externals.loky.process_executor")
-    if hasattr(module, "_MAX_MEMORY_LEAK_SIZE"):
-        module._MAX_MEMORY_LEAK_SIZE = sys.maxsize  # type: ignore[union-attr]
-
-
 def _measure(key: str, item: Specification, job: _Job, spread: bool = False) -> _Outcome:
     """Measure one specification under the policy and store it, in the worker; an exception becomes one line."""
     start = time.perf_counter()
     try:
         with _ONE_AT_A_TIME:
             if spread:
-                _stay_alive()
                 if job.data_root is not None:
                     os.environ[DATA_ROOT_VARIABLE] = job.data_root
                 if job.store is not None and key in job.store:  # another run, or an earlier attempt of this one, was first

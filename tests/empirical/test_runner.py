@@ -172,9 +172,9 @@ class Hoarder(Squares):
         return xr.Dataset({"held": len(_HOARD)})
 
 
-def test_a_worker_that_grows_is_kept() -> None:
-    held = [int(record.held) for record in run([Hoarder(number) for number in range(10)], n_jobs=2)]
-    assert max(held) >= 5, "workers were replaced: none kept its memory"
+def test_a_worker_may_be_replaced() -> None:
+    """Loky replaces a worker that has grown by 300 MB (where psutil tells it) and warns; as an error the warning stopped the run."""
+    assert len(run([Hoarder(number) for number in range(10)], n_jobs=2)) == 10
 
 
 @dataclasses.dataclass(frozen=True)
