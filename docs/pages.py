@@ -20,6 +20,7 @@ import empirical  # noqa: E402 - after the path
 import reports  # noqa: E402
 import theory  # noqa: E402
 from reports.equations import EquationSheet  # noqa: E402
+from reports.wording import SECTIONS  # noqa: E402
 from theory.claims import CLAIMS, SLIPS, Claim  # noqa: E402
 
 PACKAGES = {
@@ -29,17 +30,6 @@ PACKAGES = {
 }
 NOT_SHOWN = {"register"}
 VERDICTS = {"AGREES": "holds as printed", "DISAGREES": "is rejected as printed", "ASSUMPTION VIOLATED": "rests on a hypothesis that fails"}
-SECTIONS = {
-    "S": "Set-up",
-    "G": "Geometry of the gradients",
-    "I": "Sample-wise gradients at initialisation",
-    "D": "Learning dynamics",
-    "M": "Several classes",
-    "F": "Figures of the papers",
-    "P": "Discussion",
-    "X": "Beyond the papers",
-    "R": "Further questions",
-}
 RULES = {
     "rule": "δ known",
     "rule_low": "told δ − 0.05",
@@ -76,6 +66,8 @@ def _claims(folder: Path, register: Mapping[str, Claim]) -> None:
     ]
     for letter, heading in SECTIONS.items():
         chosen = [claim for claim in register.values() if claim.id[0] == letter]
+        if not chosen:
+            continue
         index += [f"## {heading}", "", "| claim | title | source | as printed |", "|---|---|---|---|"]
         index += [f"| [{c.id}]({c.id}.md) | {_text(c.title)} | {_text(', '.join(c.sources))} | {VERDICTS[c.expected]} |" for c in chosen]
         index += [""]

@@ -124,7 +124,10 @@ def connect(address: str, *, timeout: float = 600.0) -> Iterator[Client]:
     with contextlib.ExitStack() as stack:
         if address.startswith("local:"):
             # A worker that died is started again; by default Dask gives it up if that takes more than 15 s, which loading PyTorch may.
+            # Its scheduler lives in this process, so silence means that the machine is busy (ten thousand tasks handed over on a machine
+            # at load 17 were seen to take longer than the usual 30 s), never that it is gone; a dead worker closes its connection.
             patience = {"distributed.deploy.lost-worker-timeout": f"{_WORKER_PATIENCE:g}s", "distributed.scheduler.allowed-failures": 1}
+            patience |= dict.fromkeys(("distributed.comm.timeouts.connect", "distributed.comm.timeouts.tcp"), f"{_WORKER_PATIENCE:g}s")
             stack.enter_context(dask.config.set(patience))
             cluster = stack.enter_context(
                 LocalCluster(
@@ -138,7 +141,7 @@ def connect(address: str, *, timeout: float = 600.0) -> Iterator[Client]:
                     silence_logs=logging.CRITICAL,
                 )
             )
-            client = stack.enter_context(Client(cluster, set_as_default=False))
+            client = stack.enter_context(Client(cluster, timeout=_WORKER_PATIENCE, set_as_default=False))
         else:
             try:
                 client = stack.enter_context(Client(address, timeout=_SCHEDULER_PATIENCE, set_as_default=False))

@@ -25,14 +25,10 @@ from torch import Tensor, nn
 from empirical._validation import check_integer, check_labels
 from empirical.layer_gradients import LayerSums, layer_sums
 from empirical.layer_signals import Layer, as_inputs, forward_pass, trainable_layers
+from empirical.memory_plan import plan_memory
 from empirical.segment_gram import SegmentSummary, summarize_gram
 
 __all__ = ["GradientGeometry", "gradient_geometry"]
-
-# Activations and signals are kept between the two passes up to this many numbers (256 MiB in float32), else recomputed.
-_KEPT_ELEMENTS = 2**26
-_CHUNK_SIZE = 512  # samples per chunk at most, where chunk_size is not given …
-_CHUNK_ELEMENTS = 2**24  # … and activations and signals of a chunk, unless all layers are linear
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,6 +101,7 @@ def gradient_geometry(
     n_classes: int = 2,
     logit: int | Literal["own"] | None = None,
     chunk_size: int | None = None,
+    memory_budget: int | None = None,
 ) -> GradientGeometry:
     """Measure the geometry of sample-wise and segment gradients of a network on partly wrong labels.
 
@@ -124,13 +121,17 @@ def gradient_geometry(
             c for every c at once. The classes' segments are disjoint, so one weighted backward pass per chunk, with the residual r_ic in
             column c of a sample of class c and 0 elsewhere, serves all of them: the cost is that of one call, two passes over the data,
             not that of C calls. (Cosines between different classes are then between gradients of different logits.)
-        chunk_size: samples evaluated at a time; by default 512, less where the activations of a sample are many.
+        chunk_size: samples evaluated at a time at most; by default 512, less where the activations of a sample are many.
+        memory_budget: bytes that the measurement and its result may take beside ``inputs``, on the network's device; fewer samples are
+            evaluated at a time where it asks for that. By default activations and signals of up to 2²⁶ numbers (256 MiB in float32)
+            are kept between the two passes. Numbers may change in their last digits, as with any other ``chunk_size``.
 
     Returns:
         GradientGeometry in float64 (computed in the network's type; the Gram matrix is accumulated in float64).
 
     Raises:
-        ValueError: if shapes, labels or classes do not fit, a value is not finite, an input is zero, or a layer is not supported.
+        ValueError: if shapes, labels or classes do not fit, a value is not finite, an input is zero, a layer is not supported, or the
+            budget is too small; the line says how much would do.
 
     Source: Eq. (4), (5), (8) [B]; Eq. (5), (8), (13), (14) [A].
 
@@ -156,25 +157,27 @@ def gradient_geometry(
     # pass with true labels.
     order = np.argsort(2 * true + (observed != true) if dense else true + n_classes * (observed != true), kind="stable")
     x = x[order]
-    if chunk_size is not None:
-        size = check_integer(chunk_size, "chunk_size")
-    else:
-        size = _CHUNK_SIZE if dense else min(_CHUNK_SIZE, max(1, _CHUNK_ELEMENTS // forward_pass(model, layers, x[:1]).numbers_per_sample))
+    plan = plan_memory(model, layers, x, n_classes, chunk_size=chunk_size, memory_budget=memory_budget)
     with torch.no_grad():
         sums = tuple(layer_sums(layer, 3 * n_classes, x) for layer in layers)
-        task = _Task(model, layers, sums, x, observed[order], true[order], n_classes, logit, size)
+        task = _Task(model, layers, sums, x, observed[order], true[order], n_classes, logit, plan.chunk_size)
         kept: list[_Chunk] | None = []
         for chunk in task.chunks(relabel=True):
             chunk.add_to(task)
-            if kept is not None and len(x) * chunk.numbers_per_sample <= _KEPT_ELEMENTS:
+            if kept is not None and len(x) * chunk.numbers_per_sample <= plan.kept_numbers:
                 kept.append(replace(chunk, activations=(), relabelled=()))
             else:
                 kept = None
-
+            del chunk  # while the next one is evaluated
         gram = np.sum([layer_sum.gram() for layer_sum in sums], axis=0)
-        measured = [chunk.measure(task) for chunk in (kept if kept is not None else task.chunks(relabel=False))]
-    back = np.argsort(order)
-    norm, inner, residual, output = (np.concatenate([part[k] for part in measured])[back] for k in range(4))
+        measured: tuple[NDArray[np.float64], ...] = ()
+        for chunk in kept if kept is not None else task.chunks(relabel=False):
+            parts = chunk.measure(task)
+            measured = measured or tuple(np.empty((len(x), *part.shape[1:])) for part in parts)
+            for whole, part in zip(measured, parts, strict=True):
+                whole[order[chunk.rows]] = part
+            del chunk, parts, part  # while the next one is evaluated
+    norm, inner, residual, output = measured
     scale = norm[:, None] * np.sqrt(np.diag(gram)[:n_classes])
     cosines = np.full(scale.shape, np.nan)
     np.divide(inner, scale, out=cosines, where=scale > 0)

@@ -32,11 +32,20 @@ from torch.nn.grad import conv2d_weight
 from empirical.convolutions import convolution_gradients, unfold, unfolded_size
 from empirical.layer_signals import Layer
 
-__all__ = ["LayerSums", "forms_gradients", "layer_sums", "sample_gradients", "samples_at_a_time", "segment_sums"]
+__all__ = [
+    "FORMED_ELEMENTS",
+    "GRAM_BLOCK",
+    "LayerSums",
+    "forms_gradients",
+    "layer_sums",
+    "sample_gradients",
+    "samples_at_a_time",
+    "segment_sums",
+]
 
-_GRAM_BLOCK = 2**16  # parameters turned to float64 at a time
+GRAM_BLOCK = 2**16  # parameters turned to float64 at a time
+FORMED_ELEMENTS = 2**21  # numbers of the arrays of one step, 8 MiB in float32
 _SMALL_LAYER, _SMALL_MAP = 2**16, 150  # parameters and places of a layer up to which segment_sums forms the samples' gradients
-_FORMED_ELEMENTS = 2**21  # numbers of the arrays of one step, 8 MiB in float32
 
 
 class LayerSums(Protocol):
@@ -164,7 +173,7 @@ def samples_at_a_time(layer: Layer, activation: Tensor, signal: Tensor) -> int:
         numbers += unfolded_size(layer, signal)
     else:
         numbers += 4 * (activation[0].numel() + signal[0].numel())
-    return max(1, _FORMED_ELEMENTS // numbers)
+    return max(1, FORMED_ELEMENTS // numbers)
 
 
 def forms_gradients(layer: Layer, signal: Tensor, count: int) -> bool:
@@ -345,7 +354,7 @@ class _Sums:
 
 def _gram(parts: list[Tensor]) -> NDArray[np.float64]:
     """Inner products ``[k, k]``, summed in float64, a block of parameters at a time."""
-    blocks = (block.to(torch.float64) for part in parts for block in torch.split(part, _GRAM_BLOCK, dim=1))
+    blocks = (block.to(torch.float64) for part in parts for block in torch.split(part, GRAM_BLOCK, dim=1))
     return np.asarray(sum((block @ block.T).cpu().numpy() for block in blocks))
 
 

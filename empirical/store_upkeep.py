@@ -29,7 +29,7 @@ from empirical.store import Store, host_tag
 __all__ = ["StoreEntry", "Sweep", "export_store", "list_store", "sweep_store"]
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{64}\.(?:([0-9a-f]{8})-)?(\d+)-[0-9a-f]{32}\.tmp")
-_TEMPORARY_ROW = re.compile(r"\.[0-9a-f]{64}\.json\.()(\d+)")
+_TEMPORARY_ROW = re.compile(r"\.[0-9a-f]{64}\.(?:json|npz)\.()(\d+)")
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same records give the same archive
 
 
@@ -114,7 +114,7 @@ def sweep_store(
     if isinstance(older_hours, bool) or not isinstance(older_hours, (int, float)) or not 0 <= older_hours < float("inf"):
         raise ValueError(f"older_hours must be a finite number >= 0, got {older_hours!r}")
     moved = [entry for entry in list_store(store) if entry.departures and not entry.fault] if other_policy else []
-    stale = [path for path in _files(store.path, store.path / "judgements") if _is_stale(path, older_hours)]
+    stale = [path for path in _files(store.path, store.path / "judgements", store.path / "kept") if _is_stale(path, older_hours)]
     aside = [path for path in _files(store.path / "set-aside") if _age_hours(path) >= older_hours] if set_aside else []
     if not dry_run:
         for path in (*stale, *aside):

@@ -40,7 +40,10 @@ class Task:
         Raises:
             ValueError: if there is not one integer label in range for each sample.
         """
-        labels = np.asarray(observed)
+        try:
+            labels = np.asarray(observed)
+        except ValueError:
+            raise ValueError("observed labels must be an array of integers, got a ragged sequence") from None
         if labels.ndim != 1 or len(labels) != self.given:
             raise ValueError(f"observed labels must have one label per training sample ({self.given}), got shape {list(labels.shape)}")
         if labels.dtype.kind not in "iu":

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from empirical.inference import Estimate
+from reports._validation import brief, check_member, check_numbers, check_text
 from theory.claims import CLAIMS, Claim
 from theory.claims import claim as claim_by_id
 
@@ -56,10 +57,13 @@ class Margin:
     terms: Mapping[str, float | NDArray[np.floating]]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.terms, Mapping):
+            raise ValueError(f"margin must be terms by name, got {brief(self.terms)}")
         if not self.terms:
             raise ValueError("margin must name at least one term, got none")
         for name, size in self.terms.items():
-            if not np.all(np.isfinite(size)) or np.any(np.asarray(size) < 0):
+            numbers = check_numbers(size, f"margin term {brief(name)}")
+            if not np.all(np.isfinite(numbers)) or np.any(numbers < 0):
                 raise ValueError(f"margin term {name!r} must be finite and >= 0, got {size}")
 
     @property
@@ -70,10 +74,18 @@ class Margin:
 
 @dataclass(frozen=True)
 class Range:
-    """A prediction that is an inequality: the true value lies in [lower, upper] (either side may be infinite)."""
+    """A prediction that is an inequality: the true value lies in [lower, upper] (either side may be infinite).
+
+    Raises:
+        ValueError: if a side does not hold real numbers; NaN is one, of which `judge` makes the verdict ERROR.
+    """
 
     lower: float | NDArray[np.floating] = -math.inf
     upper: float | NDArray[np.floating] = math.inf
+
+    def __post_init__(self) -> None:
+        check_numbers(self.lower, "lower")
+        check_numbers(self.upper, "upper")
 
 
 @dataclass(frozen=True)
@@ -178,7 +190,7 @@ def judge(
         The record; its verdict is ERROR if the estimate or the prediction is NaN.
 
     Raises:
-        ValueError: if the claim is unknown, the margin is negative or empty, or the shapes do not broadcast.
+        ValueError: if an argument is of another kind, the claim is unknown, the margin is negative or empty, or shapes do not broadcast.
 
     Example:
         >>> from empirical.inference import Estimate
@@ -188,9 +200,19 @@ def judge(
         >>> judge(0.51, measured, margin={"finite width": 0.004}, claim="G2").verdict
         <Verdict.DISAGREES: 'DISAGREES'>
     """
+    if not isinstance(claim, (str, Claim)):
+        raise ValueError(f"claim must be a Claim or its id, got {brief(claim)}")
     claim_id = (claim_by_id(claim) if isinstance(claim, str) else claim).id
+    if not isinstance(estimate, Estimate):
+        raise ValueError(f"estimate must be an Estimate, got {brief(estimate)}")
+    role, name = check_member(role, "role", Role), check_text(name, "name")
+    expected = None if expected is None else check_member(expected, "expected", Verdict)
     tolerance = margin if isinstance(margin, Margin) else Margin(margin if isinstance(margin, Mapping) else {"margin": margin})
-    region = prediction if isinstance(prediction, Range) else Range(np.asarray(prediction, float), np.asarray(prediction, float))
+    if isinstance(prediction, Range):
+        region = prediction
+    else:
+        predicted = check_numbers(prediction, "prediction")
+        region = Range(predicted, predicted)
     try:
         arrays = np.broadcast_arrays(region.lower, region.upper, estimate.value, estimate.lower, estimate.upper, tolerance.total)
     except ValueError:
@@ -224,9 +246,9 @@ def judge(
     return AgreementRecord(
         claim=claim_id,
         name=name,
-        role=Role(role),
+        role=role,
         verdict=verdict,
-        expected=None if expected is None else Verdict(expected),
+        expected=expected,
         prediction=nearest,
         region=(float(low[worst]), float(high[worst])),
         estimate=float(value[worst]),

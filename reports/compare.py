@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from reports._validation import check_mapping, check_text
 from reports.html import environment, flatten
+from reports.wording import outcome
 
 __all__ = ["changed", "compare", "comparison_html"]
 
@@ -24,11 +26,16 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, An
     Returns:
         ``verdicts``, ``effects`` and ``provenance``, each a list of differences; ``rows`` and ``checks``, how many were compared.
 
+    Raises:
+        ValueError: if one of them is not the content of a report.
+
     Example:
         >>> empty = {"claims": [], "provenance": {"commit": "a"}}
         >>> compare(empty, {"claims": [], "provenance": {"commit": "b"}})["provenance"]
         [{'name': 'commit', 'before': 'a', 'after': 'b'}]
     """
+    for name, report in (("before", before), ("after", after)):
+        check_mapping(report, name, ("claims", "provenance"), what="the content of a report.json")
     old, new = ({(row["id"], row["regime"]): row for row in report["claims"]} for report in (before, after))
     verdicts, effects, checks = [], [], 0
     for key in dict.fromkeys([*old, *new]):
@@ -67,9 +74,15 @@ def comparison_html(comparison: Mapping[str, Any], *, before: str, after: str) -
         comparison: what `compare` returned.
         before: name of the older report.
         after: name of the newer one.
+
+    Raises:
+        ValueError: if an argument is of another kind.
     """
+    check_mapping(comparison, "comparison", ("verdicts", "effects", "provenance", "rows", "checks"), what="what compare returned")
+    check_text(before, "before")
+    check_text(after, "after")
     page = environment().get_template("compare.html.j2")
-    return page.render(comparison=comparison, before=before, after=after, same=not changed(comparison)) + "\n"
+    return page.render(comparison=comparison, before=before, after=after, same=not changed(comparison), outcome=outcome(comparison)) + "\n"
 
 
 def _side(check: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from reports._validation import check_list, check_path
 from theory.claims import CLAIMS, Claim
 
 __all__ = ["OwnClaims", "load_own_claims"]
@@ -60,10 +62,10 @@ def load_own_claims(files: Iterable[Path | str], *, taken: Iterable[str] = ()) -
         True
     """
     register, experiments, found = dict(CLAIMS), {}, []
-    names = set(taken)
+    names = set(check_list(taken, "taken", str, "names of experiments"))
     digest = hashlib.sha256()
-    for name in files:
-        file = Path(name).expanduser().absolute()
+    for name in check_list(files, "files", (str, os.PathLike), "Python files"):
+        file = check_path(name, "files").expanduser().absolute()
         if file.suffix != ".py" or not file.is_file():
             raise ValueError(f"{name}: expected a Python file with claims, got {'another file' if file.exists() else 'no such file'}")
         if file in found:

@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from reports._validation import brief, check_list, check_path
+
 __all__ = ["SCHEMA_VERSION", "load_schema", "problems_with", "read_report"]
 
 SCHEMA_VERSION = "1.2"
@@ -41,10 +43,15 @@ def load_schema(kind: str = "report") -> dict[str, Any]:
     Args:
         kind: "report" (agreement report) or "diagnosis".
 
+    Raises:
+        ValueError: if it is another kind.
+
     Example:
         >>> load_schema()["title"]
         'clean-priority agreement report'
     """
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise ValueError(f"kind must be one of {', '.join(_KINDS)}, got {brief(kind)}")
     schema: dict[str, Any] = json.loads(_schema_text(kind))
     return schema
 
@@ -60,7 +67,9 @@ def read_report(path: Path | str, *, kinds: Sequence[str] = ("report",)) -> dict
         ValueError: in one line, if there is no such file, it is not JSON (cut short, say), not a report, or of a version that this
             program does not read.
     """
-    path = Path(path)
+    path = check_path(path, "path")
+    if not check_list(kinds, "kinds", str, "kinds of reports") or not set(kinds) <= set(_KINDS):
+        raise ValueError(f"kinds must be of {', '.join(_KINDS)}, got {brief(kinds)}")
     file = path / "report.json" if path.is_dir() else path
     try:
         text = file.read_text(encoding="utf-8")

@@ -8,6 +8,7 @@ import os
 import pickle
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -236,6 +237,25 @@ def test_killed_between_write_and_rename(store: Store):
     assert [path.suffix for path in store.path.iterdir()] == [".tmp"]
     store.put(KEY, measurement(2))
     assert store.get(KEY) is not None
+
+
+def test_a_record_is_synced_before_it_is_named_and_its_folder_after(store: Store, monkeypatch: pytest.MonkeyPatch):
+    """Else a power cut may leave a name without content, or a record without a name."""
+    done: list[str] = []
+    sync, link = os.fsync, os.link
+
+    def synced(descriptor: int) -> None:
+        done.append("folder synced" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else f"{os.fstat(descriptor).st_size > 0} content synced")
+        sync(descriptor)
+
+    def named(source: os.PathLike[str], target: os.PathLike[str]) -> None:
+        done.append("named")
+        link(source, target)
+
+    monkeypatch.setattr(store_module.os, "fsync", synced)
+    monkeypatch.setattr(store_module.os, "link", named)
+    store.put(KEY, measurement(2))
+    assert done == ["True content synced", "named", "folder synced"]
 
 
 def test_full_disk_leaves_nothing_behind(store: Store, monkeypatch: pytest.MonkeyPatch):

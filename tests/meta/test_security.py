@@ -6,7 +6,11 @@ import ast
 import gzip
 import hashlib
 import io
+import json
+import os
 import re
+import subprocess
+import sys
 import tarfile
 import threading
 import zipfile
@@ -124,6 +128,7 @@ def test_only_downloads_opens_connections() -> None:
                 if isinstance(node, ast.ImportFrom)
                 else []
             )
+            if name != "urllib.parse"  # takes addresses apart, opens none
         }
         assert path.name == "downloads.py" or not modules & NETWORK, path
         plain = re.findall(r"http://(?!www\.w3\.org/)\S+", path.read_text())  # names of XML vocabularies are no addresses
@@ -245,3 +250,36 @@ def test_a_pickled_array_is_no_measurement(tmp_path: Path) -> None:
     path.with_suffix(".npy").rename(path)
     with pytest.warns(StoreWarning, match="set aside"):
         assert Store(tmp_path).get("a" * 64) is None
+
+
+AUDITED = {"name": "sound", "version": "1.0", "vulns": []}
+VULNERABLE = {"name": "weak", "version": "2.0", "vulns": [{"id": "PYSEC-1", "fix_versions": ["2.1"]}]}
+SKIPPED = {"name": "unknown", "skip_reason": "the service cannot be reached"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the made-up pip-audit is a shell script")
+@pytest.mark.parametrize(
+    ("found", "says", "code"),
+    [
+        ([AUDITED, AUDITED], "2 of 2 dependencies audited, 0 with a known vulnerability", 0),
+        ([AUDITED, VULNERABLE], "weak 2.0: PYSEC-1, fixed in 2.1", 1),
+        ([SKIPPED, SKIPPED], "SKIPPED pip-audit: its database cannot be reached (0 of 2 dependencies audited)", 0),
+        (None, "SKIPPED pip-audit: it did not run", 0),
+    ],
+    ids=["sound", "vulnerable", "no-database", "not-installed"],
+)
+def test_the_audit_in_ci_finds_or_says_that_it_is_skipped(found: list[object] | None, says: str, code: int, tmp_path: Path) -> None:
+    if found is not None:
+        (tmp_path / "found.json").write_text(json.dumps({"dependencies": found}))
+        (tmp_path / "pip-audit").write_text(f"#!/bin/sh\ncat {tmp_path / 'found.json'}\n")
+        (tmp_path / "pip-audit").chmod(0o755)
+    path = str(tmp_path) if found is None else f"{tmp_path}{os.pathsep}{os.defpath}"
+    done = subprocess.run([sys.executable, str(ROOT / ".ci" / "audit")], capture_output=True, text=True, cwd=ROOT, env={"PATH": path})
+    assert says in done.stdout
+    assert done.returncode == code
+
+
+def test_ci_runs_the_audit() -> None:
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+    assert "python .ci/audit" in lines
+    assert any(line.startswith("set -e") for line in lines)  # a vulnerability ends the run
