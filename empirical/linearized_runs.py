@@ -6,7 +6,6 @@ is trained in function space with the same steps. Everything is measured for man
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,15 +17,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from empirical._validation import check_choice, check_instance, check_integer
+from empirical.batch_kernel import Features, features_kernel
 from empirical.batched import NetworkBatch, Workspace
 from empirical.datasets import Dataset
 from empirical.devices import policy
+from empirical.keys import canonical_form, key_of, record_attributes
 from empirical.losses import label_residuals, sample_errors
 from empirical.noise import corrupt_labels_batch
 from empirical.segment_gram import segment_names, summarize_gram
-from empirical.specifications import MEASUREMENT_VERSION, DataSpec, NetworkSpec, TrainingSpec, check_common, check_seeds, key_of
+from empirical.specifications import DataSpec, NetworkSpec, TrainingSpec, check_common, check_seeds
 
-__all__ = ["SCALES", "LinearizedRun", "batch_kernel"]
+__all__ = ["SCALES", "LinearizedRun"]
 
 SCALES = ("kernel", "mean field")
 """Scales of the output: that of the network's convention, or 1/√m times it with η m in place of η."""
@@ -142,17 +143,7 @@ class LinearizedRun:
 
     def canonical(self) -> dict[str, Any]:
         """JSON-able form of all that determines the measurement, but for the data themselves."""
-        return {
-            "kind": "linearized run",
-            "data": self.data.canonical(),
-            "noise_level": self.noise_level,
-            "network": self.network.canonical(),
-            "training": self.training.canonical(),
-            "seeds": list(self.seeds),
-            "n_kernel": self.n_kernel,
-            "scale": self.scale,
-            "dtype": self.dtype,
-        }
+        return canonical_form("linearized run", self)
 
     def key(self) -> str:
         """SHA-256 of canonical form, data and version of the instruments."""
@@ -183,55 +174,6 @@ class LinearizedRun:
 
 
 @dataclass(frozen=True, eq=False)
-class _Features:
-    """What the tangent kernel of a batch is made of: inputs and unit signals of each layer for some samples."""
-
-    values: tuple[Tensor, ...]  # [S, n, fan_in] or [n, d]
-    signals: tuple[Tensor, ...]  # [S, n, fan_out]
-
-    def rows(self, index: Tensor | slice) -> _Features:
-        return _Features(tuple(v[..., index, :] for v in self.values), tuple(s[..., index, :] for s in self.signals))
-
-
-def _features(batch: NetworkBatch, x: Tensor) -> _Features:
-    values = batch.forward(x)
-    return _Features(tuple(values[:-1]), tuple(batch.signals(values, torch.ones_like(values[-1]))))
-
-
-def _kernel(batch: NetworkBatch, left: _Features, right: _Features) -> Tensor:
-    total: Tensor | float = 0.0
-    for a, b, p, q, scale in zip(left.values, right.values, left.signals, right.signals, batch.scales, strict=True):
-        inner = a @ b.transpose(-1, -2) * scale**2
-        total = total + (inner + 1 if batch.biases else inner) * (p @ q.transpose(-1, -2))
-    assert isinstance(total, Tensor)
-    return total
-
-
-def batch_kernel(batch: NetworkBatch, x: Tensor, z: Tensor | None = None) -> Tensor:
-    """Tangent kernels ⟨∇h(x), ∇h(z)⟩ of all networks of a batch with one logit, ``[S, n, n']``.
-
-    Args:
-        batch: S networks.
-        x: inputs ``[n, d]``.
-        z: inputs ``[n', d]``; ``x`` itself by default.
-
-    Raises:
-        ValueError: if the networks have several logits.
-
-    Source: K_ij = ⟨∇h(x_i), ∇h(x_j)⟩, §3 [A], [B].
-
-    Example:
-        >>> batch = NetworkBatch.draw(2, 4096, 1, seeds=(0, 1))
-        >>> batch_kernel(batch, torch.tensor([[1.0, 0.0]])).shape  # each about L + 1 = 2
-        torch.Size([2, 1, 1])
-    """
-    if batch.weights[-1].shape[1] != 1:
-        raise ValueError(f"batch must have networks with one logit, got {batch.weights[-1].shape[1]}")
-    left = _features(batch, x)
-    return _kernel(batch, left, left if z is None else _features(batch, z))
-
-
-@dataclass(frozen=True, eq=False)
 class _Run:
     """A batch of seeds in training, and the linearisations beside it."""
 
@@ -246,7 +188,7 @@ class _Run:
     rate: float
     output: Tensor  # output at initialisation [S, n + n_test]
     offset: Tensor  # what is subtracted from outputs to give logits [S, n + n_test]
-    first: _Features  # of the kernel samples at initialisation
+    first: Features  # of the kernel samples at initialisation
     first_kernel: Tensor  # [S, k, k]
     linear_kernel: Tensor  # [S, n + n_test, n]
     first_weights: tuple[Tensor, ...]
@@ -273,7 +215,7 @@ class _Run:
             rate *= net.width
         n = len(inputs)
         watched = torch.tensor(np.concatenate(_watched(spec, data)), device=device)
-        everything = _features(batch, torch.cat([inputs, test_inputs]))
+        everything = Features.at(batch, batch.forward(torch.cat([inputs, test_inputs])))
         training = everything.rows(slice(0, n))
         # Training and test samples apart, as in training: a centred output is then 0 to the last bit at the start.
         output = torch.cat([batch.forward(part)[-1][..., 0] for part in (inputs, test_inputs)], dim=1)
@@ -291,8 +233,8 @@ class _Run:
             output,
             output if net.centred else torch.zeros_like(output),
             first,
-            _kernel(batch, first, first),
-            _kernel(batch, everything, training),
+            features_kernel(batch, first, first),
+            features_kernel(batch, everything, training),
             tuple(weight.clone() for weight in batch.weights),
         )
 
@@ -329,8 +271,8 @@ class _Run:
             distance = (ours - theirs).to(torch.float64)
             record[f"{part}_distance_max"] = distance.abs().amax(1)
             record[f"{part}_distance_rms"] = distance.square().mean(1).sqrt()
-        trained = _Features(tuple(values[:-1]), tuple(self.batch.signals(values, torch.ones_like(values[-1]))))
-        record["gram"] = self._gram(_kernel(self.batch, trained, trained), logits)
+        trained = Features.at(self.batch, values)
+        record["gram"] = self._gram(features_kernel(self.batch, trained, trained), logits)
         record["linear_gram"] = self._gram(self.linear_kernel[:, :n], linear[:, :n, None])
         labels = self.test_truth.expand(len(test_logits), -1)
         record["test_error"] = sample_errors(test_logits[..., None].to(torch.float64), labels).mean(1)
@@ -342,8 +284,8 @@ class _Run:
 
     def _moved(self, values: list[Tensor]) -> dict[str, Tensor]:
         """Kernel drift, change of gradients and gates of the kernel samples, drift of the weights."""
-        now = _Features(tuple(values[:-1]), tuple(self.batch.signals(values, torch.ones_like(values[-1]))))
-        change = _kernel(self.batch, now, now) - self.first_kernel
+        now = Features.at(self.batch, values)
+        change = features_kernel(self.batch, now, now) - self.first_kernel
         units = 0
         moved = flipped = torch.zeros((), dtype=torch.float64, device=self.inputs.device)
         for layer, scale in enumerate(self.batch.scales):
@@ -425,11 +367,4 @@ def _to_xarray(spec: LinearizedRun, data: Dataset, arrays: dict[str, NDArray[np.
         "kernel_part": ("kernel_sample", ["train"] * len(watched[0]) + ["test"] * len(watched[1])),
         "kernel_index": ("kernel_sample", np.concatenate([watched[0], watched[1] - len(data.train_truth)])),
     }
-    attributes = {
-        "name": spec.name,
-        "specification": json.dumps(spec.canonical(), sort_keys=True),
-        "regime": spec.regime,
-        "measurement_version": MEASUREMENT_VERSION,
-        "data_sha256": data.sha256,
-    }
-    return xr.Dataset(variables, coords=coordinates, attrs=attributes)
+    return xr.Dataset(variables, coords=coordinates, attrs={**record_attributes(spec), "data_sha256": data.sha256})

@@ -7,8 +7,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,9 +21,10 @@ from empirical.datasets import Dataset
 from empirical.devices import policy
 from empirical.gradients import gradient_geometry
 from empirical.image_networks import ResNet9
+from empirical.keys import canonical_form, key_of, record_attributes
 from empirical.noise import corrupt_labels_batch
 from empirical.segment_gram import segment_names
-from empirical.specifications import MEASUREMENT_VERSION, DataSpec, NetworkSpec, TrainingSpec, check_common, check_seeds, key_of
+from empirical.specifications import DataSpec, NetworkSpec, TrainingSpec, check_common, check_seeds
 from empirical.tangent_kernel import empirical_ntk, sample_tangent_kernels
 from empirical.training import train
 
@@ -78,11 +78,22 @@ class Experiment:
 
     def canonical(self) -> dict[str, Any]:
         """JSON-able form of all that determines the measurement, but for the data themselves."""
-        return _canonical("experiment", self)
+        return canonical_form("experiment", self)
 
     def key(self) -> str:
         """SHA-256 of canonical form, data and version of the instruments."""
         return key_of(self.canonical(), self.data.load().sha256)
+
+    @property
+    def effort(self) -> float:
+        """Multiplications of all forward passes, roughly: of many measurements the longest are begun first."""
+        data, training = self.data.load(), self.training
+        n_train = len(data.train_inputs)
+        rows = training.steps * (training.batch_size or n_train) + len(training.record_steps) * (n_train + len(data.test_inputs))
+        model = self.network.build(data, seed=self.seeds[0])
+        places = 1 if data.image_shape is None else data.train_inputs.shape[1]  # a convolution's weights meet every pixel
+        weights = sum(part.numel() * (places if part.ndim == 4 else 1) for part in model.parameters())
+        return float(len(self.seeds) * rows * weights)
 
     def measure(self, *, device: str | torch.device = "auto") -> xr.Dataset:
         """Train; the dataset is that of ``Trajectory``."""
@@ -140,7 +151,7 @@ class GradientSample:
 
     def canonical(self) -> dict[str, Any]:
         """JSON-able form of all that determines the measurement, but for the data themselves."""
-        return _canonical("gradient sample", self)
+        return canonical_form("gradient sample", self, only_if_set=("single_logit",))
 
     def key(self) -> str:
         """SHA-256 of canonical form, data and version of the instruments."""
@@ -184,7 +195,7 @@ class GradientSample:
                 "segment": names,
                 "segment_": names,
             },
-            attrs={**_attributes(self), "data_sha256": data.sha256},
+            attrs={**record_attributes(self), "data_sha256": data.sha256},
         )
 
     def _measure_network(self, model: nn.Module, data: Dataset, labels: NDArray[np.int64]) -> dict[str, NDArray[np.floating]]:
@@ -241,7 +252,7 @@ class TangentKernelSample:
 
     def canonical(self) -> dict[str, Any]:
         """JSON-able form of all that determines the measurement."""
-        return _canonical("tangent kernel sample", self)
+        return canonical_form("tangent kernel sample", self)
 
     def key(self) -> str:
         """SHA-256 of canonical form and version of the instruments."""
@@ -271,36 +282,10 @@ class TangentKernelSample:
                 "seed": np.array(self.seeds, dtype=np.int64),
                 "angle": ("angle", np.array(self.angles), {"units": "radians", "long_name": "input angle"}),
             },
-            attrs=_attributes(self),
+            attrs=record_attributes(self),
         )
 
 
 def _kind(network: NetworkSpec) -> str:
     """What a regime calls the network."""
     return "finite network" if network.kind == "fully_connected" else network.label
-
-
-def _canonical(kind: str, specification: Experiment | GradientSample | TangentKernelSample) -> dict[str, Any]:
-    """All fields but the name, in JSON-able form; ``single_logit`` enters only when it is set."""
-    form: dict[str, Any] = {"kind": kind}
-    for item in fields(specification):
-        value = getattr(specification, item.name)
-        if item.name == "name" or (item.name == "single_logit" and not value):
-            continue
-        form[item.name] = (
-            list(value)
-            if isinstance(value, tuple)
-            else value.canonical()
-            if isinstance(value, (DataSpec, NetworkSpec, TrainingSpec))
-            else value
-        )
-    return form
-
-
-def _attributes(specification: GradientSample | TangentKernelSample) -> dict[str, Any]:
-    return {
-        "name": specification.name,
-        "specification": json.dumps(specification.canonical(), sort_keys=True),
-        "regime": specification.regime,
-        "measurement_version": MEASUREMENT_VERSION,
-    }

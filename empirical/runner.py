@@ -34,7 +34,10 @@ __all__ = ["Progress", "RunError", "Specification", "run"]
 
 @runtime_checkable
 class Specification(Protocol):
-    """What ``run`` needs of a specification: picklable, and measuring the same numbers whenever it has the same key."""
+    """What ``run`` needs of a specification: picklable, and measuring the same numbers whenever it has the same key.
+
+    One that also has an ``effort``, a number on any scale, is begun before those of less.
+    """
 
     @property
     def name(self) -> str:
@@ -173,6 +176,8 @@ def run(
                     results[key] = record
                     report(item.name, 0.0, "stored")
         missing = {key: item for key, item in distinct.items() if key not in results}
+        if n_jobs != 1 or cluster is not None:  # the longest first, so that no worker is left alone with one at the end
+            missing = dict(sorted(missing.items(), key=lambda entry: -getattr(entry[1], "effort", 0.0)))
         job = _Job(store=kept, device=device, threads=threads, data_root=os.environ.get(DATA_ROOT_VARIABLE))
         for outcome in _outcomes(missing, job, n_jobs, cluster):
             name = missing[outcome.key].name

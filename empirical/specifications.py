@@ -1,14 +1,13 @@
 """Frozen specifications: which data, which network, how trained, which seeds. What is measured depends on nothing else.
 
-A specification has a canonical form, and with the hash of its data and the version of the instruments a key: the address of its
-measurement in the store.
+A specification has a canonical form, and with the hash of its data and the version of the instruments a key (`keys.py`): the address of
+its measurement in the store.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import os
 from dataclasses import dataclass, fields
 from typing import Any
@@ -30,7 +29,6 @@ __all__ = [
     "TrainingSpec",
     "check_common",
     "check_seeds",
-    "key_of",
     "log_spaced_steps",
     "seeds_by_rule",
 ]
@@ -123,6 +121,8 @@ class NetworkSpec:
         channels: factor on the channels of a CNN (32 and 64) or of ResNet-9.
         normalization: of ResNet-9, ``"batch"`` or ``"group"``.
         variant: of ResNet-9, ``"usual"`` or ``"footnote"``, see ``ResNet9``.
+        zero_output: of a network for pictures, its last layer is 0 at initialisation: it starts from 1/C for every class, which random
+            weights after batch normalisation do not, and may be trained on mini-batches as any other.
 
     Example:
         >>> NetworkSpec(width=512, depth=2, convention="pytorch").label
@@ -140,10 +140,12 @@ class NetworkSpec:
     channels: float = 1.0
     normalization: str = "batch"
     variant: str = "usual"
+    zero_output: bool = False
 
     def __post_init__(self) -> None:
         check_choice(self.kind, "kind", NETWORK_KINDS)
         check_flag(self.centred, "centred")
+        check_flag(self.zero_output, "zero_output")
         if self.kind == "fully_connected":
             check_integer(self.width, "width")
             check_integer(self.depth, "depth")
@@ -178,7 +180,7 @@ class NetworkSpec:
     def _unused(self) -> tuple[str, ...]:
         """Fields without meaning for this kind."""
         return {
-            "fully_connected": ("channels", "normalization", "variant"),
+            "fully_connected": ("channels", "normalization", "variant", "zero_output"),
             "cnn": ("depth", "normalization", "variant"),
             "resnet9": ("width", "depth"),
         }[self.kind]
@@ -216,21 +218,29 @@ class NetworkSpec:
             if any(count != round(count) for count in counts):
                 raise ValueError(f"channels must make {', '.join(map(str, CNN_CHANNELS))} whole numbers, got the factor {self.channels}")
             first, second = (round(count) for count in counts)
-            return ConvolutionalNetwork(dataset.image_shape, n_outputs, channels=(first, second), hidden=self.width, seed=seed, dtype=dtype)
-        return ResNet9(
-            dataset.image_shape,
-            n_outputs,
-            channels=self.channels,
-            variant=self.variant,
-            normalization=self.normalization,
-            activation=self.activation,
-            seed=seed,
-            dtype=dtype,
-        )
+            network: ConvolutionalNetwork | ResNet9 = ConvolutionalNetwork(
+                dataset.image_shape, n_outputs, channels=(first, second), hidden=self.width, seed=seed, dtype=dtype
+            )
+        else:
+            network = ResNet9(
+                dataset.image_shape,
+                n_outputs,
+                channels=self.channels,
+                variant=self.variant,
+                normalization=self.normalization,
+                activation=self.activation,
+                seed=seed,
+                dtype=dtype,
+            )
+        if self.zero_output:
+            for parameter in network.last.parameters():
+                nn.init.zeros_(parameter)
+        return network
 
     def canonical(self) -> dict[str, Any]:
-        """JSON-able form: what has a meaning for the kind; the kind itself unless fully connected."""
-        names = [name for name in _NETWORK_DEFAULTS if name not in self._unused]
+        """JSON-able form: what has a meaning for the kind; the kind itself unless fully connected, ``zero_output`` only where set."""
+        unused = {*self._unused, *([] if self.zero_output else ["zero_output"])}
+        names = [name for name in _NETWORK_DEFAULTS if name not in unused]
         return {name: getattr(self, name) for name in names if (name, self.kind) != ("kind", "fully_connected")}
 
 
@@ -355,12 +365,6 @@ def check_common(name: str, noise_level: float, dtype: str) -> None:
         raise ValueError(f"name must be a non-empty string, got {name!r:.60}")
     check_noise_level(noise_level)
     check_choice(dtype, "dtype", ("float32", "float64"))
-
-
-def key_of(canonical: dict[str, Any], data_sha256: str) -> str:
-    """Hash of a canonical form, the data and the version of the instruments: sha256, hexadecimal."""
-    content = {"specification": canonical, "data": data_sha256, "measurement_version": MEASUREMENT_VERSION}
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()).hexdigest()
 
 
 @functools.lru_cache(maxsize=16)

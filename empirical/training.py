@@ -7,7 +7,6 @@ axis of every array; the numbers are those of one seed at a time up to the order
 from __future__ import annotations
 
 import gc
-import json
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,11 +22,11 @@ from empirical._validation import check_integer
 from empirical.batches import Batch, Evaluation, bytes_per_seed, draw_batch
 from empirical.datasets import Dataset
 from empirical.devices import policy
+from empirical.keys import record_attributes
 from empirical.losses import measure_labels, sample_errors, sample_losses
 from empirical.noise import corrupt_labels_batch
 from empirical.recorder import Segmentation, SegmentGrams
 from empirical.segment_gram import segment_names, summarize_gram
-from empirical.specifications import MEASUREMENT_VERSION
 
 if TYPE_CHECKING:
     from empirical.measurements import Experiment
@@ -379,11 +378,4 @@ def _to_xarray(experiment: Experiment, dataset: Dataset, arrays: dict[str, NDArr
     if training.record_logits:
         coordinates["truth"] = ("sample", dataset.train_truth)
         coordinates["test_truth"] = ("test_sample", dataset.test_truth)
-    attributes = {
-        "name": experiment.name,
-        "specification": json.dumps(experiment.canonical(), sort_keys=True),
-        "regime": experiment.regime,
-        "measurement_version": MEASUREMENT_VERSION,
-        "data_sha256": dataset.sha256,
-    }
-    return xr.Dataset(variables, coords=coordinates, attrs=attributes)
+    return xr.Dataset(variables, coords=coordinates, attrs={**record_attributes(experiment), "data_sha256": dataset.sha256})

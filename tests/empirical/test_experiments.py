@@ -1,4 +1,8 @@
-"""Specifications are values: frozen, with a canonical form and a key that changes with all that matters and nothing else."""
+"""Specifications are values: frozen, with a canonical form and a key that changes with all that matters and nothing else.
+
+Tolerances without a comment are rounding in float64: sums of p ≤ 20,000 products, √p roundings of 1.1e-16 of the largest number, 1e-13 or
+less; 1e-10 leaves room for cosines, 1e-9 for the single logits of a convolutional network, which cancel to a tenth.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from empirical import specifications
+from empirical import keys
 from empirical.datasets import DatasetNotFound
 from empirical.experiments import (
     EXPERIMENTS,
@@ -28,9 +32,9 @@ from empirical.experiments import (
     log_spaced_steps,
     seeds_by_rule,
 )
+from empirical.keys import key_of
 from empirical.networks import FullyConnected
 from empirical.noise import corrupt_labels
-from empirical.specifications import key_of
 from empirical.tangent_kernel import empirical_ntk
 from tests.support.reference_gradients import derivative_matrix, loss_gradient_matrix, segment_gradient_matrix
 
@@ -61,6 +65,21 @@ def test_every_experiment_is_a_frozen_picklable_value(name: str, tier: str) -> N
     assert specification.regime
     with pytest.raises(dataclasses.FrozenInstanceError):
         specification.seeds = (1,)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_every_experiment_asks_for_samples_that_there_are(tier: str) -> None:
+    """Those whose data are here; the others are NOT RUN."""
+    loaded = 0
+    for name in EXPERIMENTS:
+        data = getattr(experiment(name, tier=tier), "data", None)
+        if data is not None:
+            try:
+                data.load()
+            except DatasetNotFound:
+                continue
+            loaded += 1
+    assert loaded >= 40, "the clusters and the digits are always here"
 
 
 def test_different_names_have_different_keys() -> None:
@@ -111,7 +130,7 @@ def test_the_key_does_not_change_with_name_or_folder_but_with_data_and_version(m
     assert key_of(SMALL.canonical(), "a") != key_of(SMALL.canonical(), "b")
     before = SMALL.key()
     assert re.fullmatch("[0-9a-f]{64}", before)
-    monkeypatch.setattr(specifications, "MEASUREMENT_VERSION", specifications.MEASUREMENT_VERSION + 1)
+    monkeypatch.setattr(keys, "MEASUREMENT_VERSION", keys.MEASUREMENT_VERSION + 1)
     assert SMALL.key() != before
 
 
@@ -126,10 +145,24 @@ def test_what_has_no_meaning_for_a_network_is_not_in_its_canonical_form() -> Non
         "centred",
         "channels",
     ]
+    assert "zero_output" in NetworkSpec(kind="cnn", width=8, convention="pytorch", zero_output=True).canonical()
     assert "record_samples" not in SMALL.training.canonical()
     assert "single_logit" not in DIRECTIONS.canonical()
     pinned = "a" * 64
     assert key_of(experiment("digits-7-9").canonical(), pinned) == PINNED_KEY
+
+
+@pytest.mark.parametrize(
+    "kind", [{"kind": "cnn", "width": 8, "channels": 0.125}, {"kind": "resnet9", "channels": 1 / 16}], ids=lambda kind: kind["kind"]
+)
+def test_zero_output_starts_from_equal_probabilities_and_changes_nothing_else(kind: dict[str, Any]) -> None:
+    data = DataSpec(name="digits", n_train=20, n_test=0, normalize="pixel").load()
+    usual, zero = (NetworkSpec(**kind, convention="pytorch", zero_output=flag).build(data, seed=3) for flag in (False, True))
+    rows = torch.tensor(data.train_inputs)
+    assert (zero(rows) == 0).all()
+    assert (usual(rows) != 0).any()
+    for (name, one), (_, other) in zip(usual.named_parameters(), zero.named_parameters(), strict=True):
+        assert torch.equal(one, other) != name.startswith("last."), name
 
 
 def test_single_logit_gradients_of_each_logit() -> None:
@@ -240,6 +273,8 @@ def test_learning_rates_of_descent_keep_the_stated_distance_from_overshoot(name:
         (lambda: replace(SMALL, dtype="float16"), "dtype must be one of 'float32', 'float64', got 'float16'"),
         (lambda: replace(SMALL, name=""), "name must be a non-empty string, got ''"),
         (lambda: NetworkSpec(width=0, depth=1), "width must be an integer >= 1, got 0"),
+        (lambda: NetworkSpec(width=4, depth=1, zero_output=True), "zero_output must be left out for kind 'fully_connected', got True"),
+        (lambda: NetworkSpec(kind="cnn", width=4, convention="pytorch", zero_output=1), "zero_output must be True or False, got 1"),
         (lambda: NetworkSpec(width=4, depth=1, activation="gelu"), "activation must be one of"),
         (lambda: TrainingSpec(learning_rate=0.0, steps=1), "learning_rate must be a positive finite number, got 0.0"),
         (lambda: TrainingSpec(learning_rate=1.0, steps=-1), "steps must be an integer >= 0, got -1"),

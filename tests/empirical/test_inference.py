@@ -1,4 +1,7 @@
-"""Estimators for a fixed number of seeds: measured coverage, definitions, other implementations; bad input of every estimator."""
+"""Estimators for a fixed number of seeds: measured coverage, definitions, other implementations; bad input of every estimator.
+
+Tolerances: 1e-14 is rounding; 1e-9 is where two implementations of a tail probability may part, by logarithms of factorials.
+"""
 
 from __future__ import annotations
 

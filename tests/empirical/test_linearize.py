@@ -1,4 +1,7 @@
-"""The first-order model against its dense Jacobian, in function and in parameter space, for every kind of network."""
+"""The first-order model against its dense Jacobian, in function and in parameter space, for every kind of network.
+
+Tolerances of 1e-12 are means and largest values of fewer than a hundred numbers that both sides have.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""empirical.record: leaves training as it was, measures what the other instruments measure, and keeps to its share of the time."""
+"""empirical.record: leaves training as it was, measures what the other instruments measure, and keeps to its share of the time.
+
+Tolerances of 1e-10 and 1e-12 are rounding in float64: inner products of gradients of a few thousand numbers, and means over 60 samples.
+A quarter of the time is what the recorder promises.
+"""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import signal
 import time
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -66,6 +67,25 @@ def test_results_come_in_order_and_repeats_are_measured_once(tmp_path: Path, n_j
     assert numbers(run([*specs, Squares(4, str(log))], store=store.path, device="cpu")) == [9, 1, 9, 4, 16]
     assert sorted(log.read_text().split()) == ["1", "2", "3", "4"]
     assert numbers(run(specs[:2])) == [9, 1]  # without a store
+
+
+@dataclasses.dataclass(frozen=True)
+class Weighty(Squares):
+    """One that says how much work it is."""
+
+    @property
+    def effort(self) -> float:
+        """As large as its number."""
+        return float(self.number)
+
+
+def test_workers_begin_with_the_longest(tmp_path: Path):
+    """The order in which they are handed out, seen with a single worker, who cannot overtake."""
+    log = tmp_path / "log"
+    specs = [Weighty(n, str(log)) for n in (1, 4, 2, 5, 3)]
+    with joblib.parallel_config(backend="threading", n_jobs=1):
+        assert numbers(run(specs, store=tmp_path / "store", n_jobs=None, device="cpu")) == [1, 16, 4, 25, 9]
+    assert log.read_text().split() == ["5", "4", "3", "2", "1"]
 
 
 def test_numbers_do_not_depend_on_workers(tmp_path: Path):
@@ -209,8 +229,6 @@ def test_what_kills_every_worker_is_one_failure(tmp_path: Path):
 
 def test_threads_of_one_process_take_turns(tmp_path: Path):
     """The policy is a setting of the whole process: two measurements at once would undo each other's."""
-    import joblib
-
     with joblib.parallel_config(backend="threading", n_jobs=4):
         results = run([Squares(n) for n in range(8)], n_jobs=None, device="cpu")
     assert {(r.attrs["threads"], r.attrs["deterministic"]) for r in results} == {(1, 1)}

@@ -1,4 +1,8 @@
-"""Confidence sequences: validity under optional stopping, definitions, width and power against the fixed-n baseline, negative controls."""
+"""Confidence sequences: validity under optional stopping, definitions, width and power against the fixed-n baseline, negative controls.
+
+Tolerances of equations without a comment: 1e-12 is rounding of sums over a few hundred draws; 1e-8 allows for
+quadrature to 1e-10 over a range cut off at some ten standard deviations, 1e-5 for quadrature to an absolute 1e-8 of numbers of about 0.05.
+"""
 
 from __future__ import annotations
 

@@ -82,7 +82,8 @@ def test_given_labels_are_kept() -> None:
     np.testing.assert_array_equal(noisy.observed, observed[kept])
     assert validation is not None
     np.testing.assert_array_equal(validation[1], observed[held])
-    assert abs(noisy.is_noisy.mean() - (observed != data.train_truth).mean()) < 0.03
+    # A fifth of each of four groups (class, noisy or not), each rounded by half a sample at most: one noisy sample and two of all 80.
+    assert abs(noisy.is_noisy.mean() - (observed != data.train_truth).mean()) <= (1 + 0.25 * 2) / (80 - 2)
     assert len(training.train_inputs) == len(kept)
 
 

@@ -1,4 +1,8 @@
-"""Training in a batch of seeds is plain training, seed by seed, and the recorder records what it says."""
+"""Training in a batch of seeds is plain training, seed by seed, and the recorder records what it says.
+
+Tolerances without a comment are SAME in float64: rounding of sums in another order. 1e-12 and 1e-14 are means over 60 samples and
+differences of two such means.
+"""
 
 from __future__ import annotations
 
@@ -147,8 +151,10 @@ def test_a_batch_of_seeds_is_one_seed_at_a_time(specification: Experiment, dtype
             ours, theirs = together.dataset[name].to_numpy()[position], alone.dataset[name].to_numpy()[0]
             if name.endswith("_change"):  # a difference of losses of size about 1
                 np.testing.assert_allclose(ours, theirs, rtol=0, atol=SAME[dtype], err_msg=str(name))
-            elif name.endswith("_error") and dtype == "float32":  # a sample at h = 0 may fall on either side; one of 12 noisy samples here
-                np.testing.assert_allclose(ours, theirs, rtol=0, atol=0.1, err_msg=str(name))
+            elif name.endswith("_error") and dtype == "float32":
+                # A sample whose |h| is below the rounding may fall on either side: one, not two, of the smallest group, 24 noisy of 60.
+                fewest = round(specification.noise_level * specification.data.n_train)
+                np.testing.assert_allclose(ours, theirs, rtol=0, atol=1.5 / fewest, err_msg=str(name))
             else:
                 scale = np.abs(theirs).max()
                 np.testing.assert_allclose(ours, theirs, rtol=0, atol=SAME[dtype] * scale, err_msg=str(name))

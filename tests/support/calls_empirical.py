@@ -76,7 +76,7 @@ CALLS: tuple[Call, ...] = (
     ),
     Call(
         empirical.gradient_geometry,
-        {"model": _MODEL, "inputs": _INPUTS, "labels": _OBSERVED, "truth": _TRUTH, "n_classes": 2, "chunk_size": 4},
+        {"model": _MODEL, "inputs": _INPUTS, "labels": _OBSERVED, "truth": _TRUTH, "n_classes": 2, "chunk_size": 4, "memory_budget": 2**27},
         skip=("logit",),
         other={"inputs": ("labels",)},
     ),
@@ -167,13 +167,21 @@ CALLS: tuple[Call, ...] = (
     ),
     Call(
         empirical.NetworkSpec,
-        {"kind": "fully_connected", "width": 8, "depth": 1, "activation": "relu", "convention": "eq2", "centred": False},
+        {
+            "kind": "fully_connected",
+            "width": 8,
+            "depth": 1,
+            "activation": "relu",
+            "convention": "eq2",
+            "centred": False,
+            "zero_output": False,
+        },
         skip=("channels", "normalization", "variant"),
     ),
     Call(
         empirical.NetworkSpec,
         {"kind": "resnet9", "convention": "pytorch", "channels": 0.125, "normalization": "batch", "variant": "usual", "activation": "mish"},
-        skip=("kind", "width", "depth", "convention", "centred"),
+        skip=("kind", "width", "depth", "convention", "centred", "zero_output"),
     ),
     Call(
         empirical.TrainingSpec,
