@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from empirical.inference import Estimate
 from reports.agreement import AgreementRecord, ClaimResult, Margin, Range, Role, Verdict, judge
 from reports.budget import PER_CHECK_ERROR_RATE
 from reports.figure_data import FigureData
+from reports.kept import Compute, Kept
 from reports.sequential import Draw, Sequence, judge_sequentially
 from theory.claims import Claim
 
@@ -55,6 +57,7 @@ class Agreement:
         measure: Callable[[str], xr.Dataset],
         replicates: Callable[[str, int, int], xr.Dataset],
         load: Callable[..., Dataset],
+        keep: Kept | None = None,
     ) -> None:
         self.claim = claim
         self.tier = tier
@@ -64,6 +67,7 @@ class Agreement:
         self.measure = measure
         self.replicates = replicates
         self._load = load
+        self._keep = keep
         self.data_hashes: dict[str, str] = {}
         self._header = {"model": model, "data": data, "expected": expected, "expected_reason": expected_reason, "command": command}
         self._records: list[AgreementRecord] = []
@@ -75,6 +79,25 @@ class Agreement:
         dataset = self._load(name, **options)
         self.data_hashes[dataset.name] = dataset.sha256
         return dataset
+
+    def kept(self, name: str, compute: Compute, **key: object) -> dict[str, NDArray[Any]]:
+        """Arrays that ``compute()`` makes, or made before: kept in the store as long as the code and ``key`` are the same; see `Kept`.
+
+        All that the result depends on, but for the code, must be in ``key``: seeds, sizes, hashes of data.
+        """
+        if self._keep is None:
+            return {part: np.asarray(values) for part, values in compute().items()}
+        return self._keep(name, compute, **key)
+
+    def drawn(self, name: str, draw: Callable[[np.random.Generator], Mapping[str, ArrayLike]], **key: object) -> dict[str, NDArray[Any]]:
+        """Arrays that ``draw`` makes with a generator of its own, seeded by rule from `rng`; kept as by `kept`.
+
+        The claim, the regime, the tier, the seeds and the data loaded so far belong to the key by themselves.
+        """
+        seed = int(self.rng.integers(2**62))
+        own = {"claim": self.claim.id, "model": self._header["model"], "data": self._header["data"], "tier": self.tier, "seed": seed}
+        filled = partial(draw, np.random.default_rng(seed))
+        return self.kept(name, filled, **own, hashes=sorted(self.data_hashes.items()), **key)
 
     def check(
         self,

@@ -24,15 +24,17 @@ from reports.figure_data import FigureData
 __all__ = ["Judgements", "code_digest", "folder_digest"]
 
 PACKAGES = ("numpy", "scipy", "torch", "scikit-learn", "xarray")
+ROOMS = ("theory", "empirical", "reports", "tests/claims", "tests/support")
 
 
-def code_digest(root: Path) -> str:
+def code_digest(root: Path, rooms: Iterable[str] = ROOMS) -> str:
     """Hash of every source file that can move a verdict, and of the versions of the libraries under them.
 
     Args:
         root: the clone.
+        rooms: folders to read.
     """
-    files = [path for room in ("theory", "empirical", "reports", "tests/claims", "tests/support") for path in (root / room).rglob("*.py")]
+    files = [path for room in rooms for path in (root / room).rglob("*.py")]
     digest = hashlib.sha256(" ".join(f"{name}={version(name)}" for name in PACKAGES).encode())
     for path in sorted(files):
         digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")

@@ -11,7 +11,7 @@ from empirical.inference import mean_interval, rate_in_width
 from empirical.linearized_experiments import members
 from empirical.linearized_runs import LinearizedRun
 from reports.evidence import Agreement
-from tests.support.drift import SMOOTH, limit_design, width_family
+from tests.support.drift import BOTH_FAMILIES, SMOOTH, limit_design, width_families, width_family
 from tests.support.estimates import joined
 from theory.dynamics import gradient_descent
 from theory.finite_width_drift import relu_drift
@@ -30,20 +30,7 @@ NAMES = {"gates": "flipped gates", "gradient": "‖∇h_t − ∇h_0‖²/‖∇
 
 
 @pytest.mark.claim("X11")
-@pytest.mark.parametrize(
-    "family",
-    [
-        pytest.param(
-            f"drift-{name}-relu",
-            id=name,
-            marks=[
-                pytest.mark.regime("trained ReLU networks, m = 64 … 4096, output 0 at first", label),
-                pytest.mark.experiments(*members(f"drift-{name}-relu")),
-            ],
-        )
-        for name, label in (("clusters", "clusters"), ("digits-7-9", "digits 7/9"))
-    ],
-)
+@width_families("drift-{}-relu", BOTH_FAMILIES, model="trained ReLU networks, m = 64 … 4096, output 0 at first")
 def test_drift_over_its_leading_order(agreement: Agreement, family: str) -> None:
     """Each network's drift at time 8 over that foreseen for its label draw; extrapolated to infinite width the quotient is 1."""
     rate, found = agreement.error_rate, width_family(agreement, family)

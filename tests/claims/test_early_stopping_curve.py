@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
@@ -133,69 +134,86 @@ def test_mean_variance_and_error_of_the_output(agreement: Agreement, source: Sou
     rate, chosen = agreement.error_rate, [0, 4, 8, DOUBLINGS]
     for name, kernel, options in KERNELS if source.dataset == "digits" else KERNELS[2:]:
         problem = source.problem(agreement, kernel, **options)
-        descent = Descent.of(problem)
-        curve = descent.curve(NOISE_LEVEL)
-        observed = independent_flips(agreement.rng, problem.truth, NOISE_LEVEL, DRAWS + PILOT)
-        labels, clean = signs(observed), observed == problem.truth[:, None]
-        composed_steps(agreement, name, descent, labels[:, :8])
+        run = agreement.drawn(
+            f"{name} kernel, outputs and errors", partial(single_points, problem, chosen), draws=OUTPUT_DRAWS + DRAWS + PILOT
+        )
+        # n products a step, each of relative rounding eps, on outputs of size one; P is a contraction and amplifies none.
+        margin = {"rounding": 256 * problem.n * EPS}
+        off = exact(float(run["composed"]))
+        agreement.check(f"{name}: composed steps against descent, T = 16, 256", prediction=0, estimate=off, margin=margin)
 
         # Outputs at every tenth test point and four T, in units of their claimed standard deviation.
-        points = np.arange(0, len(problem.test_truth), max(1, len(problem.test_truth) // 10))
-        many = signs(independent_flips(agreement.rng, problem.truth, NOISE_LEVEL, OUTPUT_DRAWS))
-        outputs = [problem.test_signs[points, None] * (descent.test_weights(i)[points] @ many) for i in chosen]
-        sd = np.sqrt(curve.test_variance[np.ix_(chosen, points)])
-        scaled = (np.stack(outputs) - curve.test_mean[np.ix_(chosen, points)][..., None]).reshape(-1, OUTPUT_DRAWS).T / sd.ravel()
-        design = mean_design(np.ones(sd.size), n_seeds=OUTPUT_DRAWS, error_rate=rate)
-        centre = means(scaled, sigma=np.ones(sd.size), error_rate=rate)
+        scaled, kurtosis = run["scaled"], run["kurtosis"]
+        size = len(kurtosis)
+        design = mean_design(np.ones(size), n_seeds=OUTPUT_DRAWS, error_rate=rate)
+        centre = means(scaled, sigma=np.ones(size), error_rate=rate)
         agreement.check(
-            f"{name}: (output − (1 − 2δ)F_T)/sd, {sd.size} points", prediction=0, estimate=centre, margin={"label draws": design.margin}
+            f"{name}: (output − (1 − 2δ)F_T)/sd, {size} points", prediction=0, estimate=centre, margin={"label draws": design.margin}
         )
-        weights = np.concatenate([descent.test_weights(i)[points] for i in chosen])
-        spread = NOISE_LEVEL * (1 - NOISE_LEVEL)
-        kurtosis = (1 / spread - 6) * (weights**4).sum(axis=1) / (weights**2).sum(axis=1) ** 2
         law = variance_design(kurtosis, n_seeds=OUTPUT_DRAWS, error_rate=rate)
-        ratio = relative_variances(scaled, variance=np.ones(sd.size), excess_kurtosis=kurtosis, error_rate=rate)
+        ratio = relative_variances(scaled, variance=np.ones(size), excess_kurtosis=kurtosis, error_rate=rate)
         margin = {"label draws": law.margin}
         agreement.check(f"{name}: variance over 4δ(1 − δ)ΣW²", prediction=1, estimate=ratio, margin=margin)
         agreement.control(f"{name}: variance δ(1 − δ)ΣW² (labels 0/1)", prediction=0.25, estimate=ratio, margin=margin)
 
         # Error rates: test points, and clean and noisy training samples (each weighted by its indicator over its probability).
-        errors = {"test error": descent.test_errors(labels), "clean error": [], "noise error": []}
-        normal = {key: [] for key in errors}
-        for i in range(len(descent.steps)):
-            weight = descent.train_weights(i)
-            wrong = labels * (weight @ labels) < 0
-            errors["clean error"].append((wrong * clean).mean(axis=0) / (1 - NOISE_LEVEL))
-            errors["noise error"].append((wrong * ~clean).mean(axis=0) / NOISE_LEVEL)
-            test = problem.test_signs[:, None] * descent.test_weights(i) * problem.signs
-            normal["test error"].append(beyond_normal(curve.test_mean[i] / np.sqrt(curve.test_variance[i]), test, NOISE_LEVEL))
-            own, others = np.diag(weight), problem.signs[:, None] * weight * problem.signs
-            np.fill_diagonal(others, 0.0)
-            deviation = np.sqrt(4 * spread * (others**2).sum(axis=1))
-            for key, side in (("clean error", 1), ("noise error", -1)):
-                z = (own + side * (1 - 2 * NOISE_LEVEL) * others.sum(axis=1)) / deviation
-                normal[key].append(beyond_normal(z, others, NOISE_LEVEL))
-        predictions = {"test error": curve.test_error, "clean error": curve.clean_error, "noise error": curve.noise_error}
-        for key, prediction in predictions.items():
+        for key in ("test error", "clean error", "noise error"):
+            prediction = run[f"{key} predicted"]
             # Rarer errors than one in a hundred are too few in 400 draws for a Student interval.
             told = (prediction > 0.01) & (prediction < 0.99)
-            values = np.asarray(errors[key])[told]
-            margin = {"beyond the normal law": np.array(normal[key])[told], "label draws": sampling(values[:, DRAWS:], error_rate=rate)}
+            values = run[key][told]
+            margin = {"beyond the normal law": run[f"{key} normal"][told], "label draws": sampling(values[:, DRAWS:], error_rate=rate)}
             estimate = joint(values[:, :DRAWS], error_rate=rate)
             agreement.check(f"{name}: {key}, {told.sum()} values of T", prediction=prediction[told], estimate=estimate, margin=margin)
             if key == "test error":
-                halved = ndtr(-2 * curve.test_mean / np.sqrt(curve.test_variance)).mean(axis=1)[told]
+                halved = run["halved"][told]
                 agreement.control(f"{name}: the same with that variance", prediction=halved, estimate=estimate, margin=margin)
 
 
-def composed_steps(agreement: Agreement, name: str, descent: Descent, labels: Array) -> None:
-    """The composed steps are descent: both to T = 256, for eight label draws."""
+def single_points(problem: KernelProblem, chosen: Sequence[int], rng: np.random.Generator) -> dict[str, Array]:
+    """What `test_mean_variance_and_error_of_the_output` judges of one kernel: label draws, and the closed form at the same steps."""
+    descent = Descent.of(problem)
+    curve = descent.curve(NOISE_LEVEL)
+    observed = independent_flips(rng, problem.truth, NOISE_LEVEL, DRAWS + PILOT)
+    labels, clean = signs(observed), observed == problem.truth[:, None]
+    points = np.arange(0, len(problem.test_truth), max(1, len(problem.test_truth) // 10))
+    many = signs(independent_flips(rng, problem.truth, NOISE_LEVEL, OUTPUT_DRAWS))
+    outputs = [problem.test_signs[points, None] * (descent.test_weights(i)[points] @ many) for i in chosen]
+    sd = np.sqrt(curve.test_variance[np.ix_(chosen, points)])
+    weights = np.concatenate([descent.test_weights(i)[points] for i in chosen])
+    spread = NOISE_LEVEL * (1 - NOISE_LEVEL)
+    errors: dict[str, list[Array]] = {"clean error": [], "noise error": []}
+    normal: dict[str, list[float]] = {key: [] for key in ("test error", *errors)}
+    for i in range(len(descent.steps)):
+        weight = descent.train_weights(i)
+        wrong = labels * (weight @ labels) < 0
+        errors["clean error"].append((wrong * clean).mean(axis=0) / (1 - NOISE_LEVEL))
+        errors["noise error"].append((wrong * ~clean).mean(axis=0) / NOISE_LEVEL)
+        test = problem.test_signs[:, None] * descent.test_weights(i) * problem.signs
+        normal["test error"].append(beyond_normal(curve.test_mean[i] / np.sqrt(curve.test_variance[i]), test, NOISE_LEVEL))
+        own, others = np.diag(weight), problem.signs[:, None] * weight * problem.signs
+        np.fill_diagonal(others, 0.0)
+        deviation = np.sqrt(4 * spread * (others**2).sum(axis=1))
+        for key, side in (("clean error", 1), ("noise error", -1)):
+            z = (own + side * (1 - 2 * NOISE_LEVEL) * others.sum(axis=1)) / deviation
+            normal[key].append(beyond_normal(z, others, NOISE_LEVEL))
+    return {
+        "composed": composed_steps(descent, labels[:, :8]),
+        "scaled": (np.stack(outputs) - curve.test_mean[np.ix_(chosen, points)][..., None]).reshape(-1, OUTPUT_DRAWS).T / sd.ravel(),
+        "kurtosis": (1 / spread - 6) * (weights**4).sum(axis=1) / (weights**2).sum(axis=1) ** 2,
+        "halved": ndtr(-2 * curve.test_mean / np.sqrt(curve.test_variance)).mean(axis=1),
+        "test error": descent.test_errors(labels),
+        **{key: np.asarray(values) for key, values in errors.items()},
+        **{f"{key} normal": np.asarray(values) for key, values in normal.items()},
+        **{f"{key} predicted": getattr(curve, key.replace(" ", "_")) for key in normal},
+    }
+
+
+def composed_steps(descent: Descent, labels: Array) -> Array:
+    """The composed steps are descent: largest difference to T = 256, for eight label draws."""
     path = gradient_descent(descent.problem.kernel, labels, learning_rate=descent.rate, steps=256, loss="squared", record=[16, 256])
     composed = np.stack([descent.train_weights(i) @ labels for i in (4, 8)])
-    # n products a step, each of relative rounding eps, on outputs of size one; P is a contraction and amplifies none.
-    margin = {"rounding": 256 * descent.problem.n * EPS}
-    difference = float(np.abs(composed - np.asarray(path.logits)).max())
-    agreement.check(f"{name}: composed steps against descent, T = 16, 256", prediction=0, estimate=exact(difference), margin=margin)
+    return np.asarray(np.abs(composed - np.asarray(path.logits)).max())
 
 
 @pytest.mark.claim("F9")
@@ -205,40 +223,34 @@ def test_u_curve_of_kernel_machines(agreement: Agreement, source: Source) -> Non
     rate, arrays, lowest = agreement.error_rate, {}, []
     for name, kernel, options in KERNELS[:2]:
         problem = source.problem(agreement, kernel, **options)
-        descent = Descent.of(problem)
-        curve = descent.curve(NOISE_LEVEL)
-        draws = signs(independent_flips(agreement.rng, problem.truth, NOISE_LEVEL, DRAWS + PILOT))
-        errors = descent.test_errors(draws)
-        pilot, errors = errors[:, DRAWS:], errors[:, :DRAWS]
-        z = curve.test_mean / np.sqrt(curve.test_variance)
-        weights = [problem.test_signs[:, None] * descent.test_weights(i) * problem.signs for i in range(len(descent.steps))]
-        normal = np.array([beyond_normal(z[i], weight, NOISE_LEVEL) for i, weight in enumerate(weights)])
-        margin = {"beyond the normal law": normal, "label draws": sampling(pilot, error_rate=rate)}
+        run = agreement.drawn(f"{name} kernel, curve", partial(whole_curve, problem), draws=DRAWS + PILOT)
+        steps, predicted, z, pilot, errors = run["steps"], run["predicted"], run["z"], run["test"][:, DRAWS:], run["test"][:, :DRAWS]
+        margin = {"beyond the normal law": run["normal"], "label draws": sampling(pilot, error_rate=rate)}
         estimate = joint(errors, error_rate=rate)
-        agreement.check(f"{name}: whole curve against row X7", prediction=curve.test_error, estimate=estimate, margin=margin)
+        agreement.check(f"{name}: whole curve against row X7", prediction=predicted, estimate=estimate, margin=margin)
         # The stopping point is that of the closed form: no draw has chosen it.
-        best = int(np.argmin(curve.test_error))
+        best = int(np.argmin(predicted))
         at_best, fall, rise = (
             mean_interval(values, error_rate=rate) for values in (errors[best], errors[0] - errors[best], errors[-1] - errors[best])
         )
-        when = f"T = {descent.steps[best]}"
+        when = f"T = {steps[best]}"
         agreement.check(f"{name}: test error at {when} is below δ", prediction=Range(upper=NOISE_LEVEL), estimate=at_best, margin=NONE)
         agreement.check(f"{name}: fall from T = 1 to {when}", prediction=Range(lower=0), estimate=fall, margin=NONE)
-        agreement.check(f"{name}: rise from {when} to T = {descent.steps[-1]}", prediction=Range(lower=0), estimate=rise, margin=NONE)
-        clean = descent.test_errors(problem.signs[:, None])[:, 0]
+        agreement.check(f"{name}: rise from {when} to T = {steps[-1]}", prediction=Range(lower=0), estimate=rise, margin=NONE)
         agreement.control(
-            f"{name}: δ = 0, the same rise", prediction=Range(lower=0), estimate=exact(float(clean[-1] - clean[best])), margin=NONE
+            f"{name}: δ = 0, the same rise",
+            prediction=Range(lower=0),
+            estimate=exact(float(run["clean"][-1] - run["clean"][best])),
+            margin=NONE,
         )
         wrong = ndtr(-z * (1 - NOISE_LEVEL) / (1 - 2 * NOISE_LEVEL)).mean(axis=1)
         agreement.control(f"{name}: 1 − δ for 1 − 2δ", prediction=wrong, estimate=estimate, margin=margin)
-        lowest.append(f"{name} {curve.test_error[best]:.3f} at T = {descent.steps[best]}")
-        outputs = np.stack([descent.train_weights(i) @ draws[:, :DRAWS] for i in range(len(descent.steps))])
-        fitted = (outputs * draws[:, :DRAWS] < 0).mean(axis=1)
-        for label, values, prediction in (("test", errors, curve.test_error), ("train", fitted, None)):
+        lowest.append(f"{name} {predicted[best]:.3f} at T = {steps[best]}")
+        for label, values, prediction in (("test", errors, predicted), ("train", run["train"], None)):
             low, high = np.quantile(values, [0.1, 0.9], axis=1)
             series = f"{name} kernel|{label}"
             arrays |= {
-                f"{series}/x": descent.steps,
+                f"{series}/x": steps,
                 f"{series}/measured": values.mean(axis=1),
                 f"{series}/lower": low,
                 f"{series}/upper": high,
@@ -253,3 +265,21 @@ def test_u_curve_of_kernel_machines(agreement: Agreement, source: Source) -> Non
         arrays=arrays,
         labels={"x": "steps T at η = n/λ_max", "reference:δ": f"{NOISE_LEVEL:g}"},
     )
+
+
+def whole_curve(problem: KernelProblem, rng: np.random.Generator) -> dict[str, Array]:
+    """What `test_u_curve_of_kernel_machines` judges of one kernel: errors of label draws by T ``[T, R]``, and the closed form."""
+    descent = Descent.of(problem)
+    curve, every = descent.curve(NOISE_LEVEL), range(len(descent.steps))
+    draws = signs(independent_flips(rng, problem.truth, NOISE_LEVEL, DRAWS + PILOT))
+    z = curve.test_mean / np.sqrt(curve.test_variance)
+    weights = [problem.test_signs[:, None] * descent.test_weights(i) * problem.signs for i in every]
+    return {
+        "steps": descent.steps,
+        "predicted": curve.test_error,
+        "z": z,
+        "normal": np.array([beyond_normal(z[i], weight, NOISE_LEVEL) for i, weight in enumerate(weights)]),
+        "test": descent.test_errors(draws),
+        "train": np.stack([(draws * (descent.train_weights(i) @ draws) < 0).mean(axis=0)[:DRAWS] for i in every]),
+        "clean": descent.test_errors(problem.signs[:, None])[:, 0],
+    }

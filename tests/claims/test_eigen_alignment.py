@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -38,15 +40,15 @@ def leading_energy(vectors: Array, columns: Array) -> Array:
     return energy[[r - 1 for r in TOP]]
 
 
-def times_of_descent(kernel: Array, targets: Array, *, share: float, limit: int) -> tuple[Array, float]:
-    """Time η·step at which descent with the squared loss has reproduced half of each target, u·h = ‖u‖²/2 ``[R]``; η = share·n/λ_max."""
+def times_of_descent(kernel: Array, targets: Array, *, share: float, limit: int) -> dict[str, Array]:
+    """Time η·step at which descent with the squared loss has reproduced half of each target, u·h = ‖u‖²/2 ``[R]``; and η."""
     n = len(kernel)
     rate = share * n / float(np.linalg.eigvalsh(kernel)[-1])
     steps = np.unique(np.rint(np.geomspace(1, limit, 400)).astype(int))
     path = gradient_descent(kernel, targets, learning_rate=rate, steps=limit, loss="squared", record=steps)
     learnt = np.einsum("tnr,nr->tr", np.asarray(path.logits), targets) / (targets**2).sum(axis=0)
     assert (learnt[-1] > 0.5).all(), "the run must be long enough"
-    return np.array([np.interp(0.5, column, path.times) for column in learnt.T]), rate
+    return {"times": np.array([np.interp(0.5, column, path.times) for column in learnt.T]), "rate": np.asarray(rate)}
 
 
 @pytest.mark.claim("R1")
@@ -105,7 +107,12 @@ def test_energies_and_learning_times(agreement: Agreement, source: Source) -> No
     few = 16
     speed = {}
     for name, targets, share, limit in (("truth", problem.signs[:, None], 0.05, 2000), ("flips", flips[:, :few], 0.5, 8000)):
-        measured, eta = times_of_descent(problem.kernel, targets, share=share, limit=limit)
+        run = partial(times_of_descent, problem.kernel, targets, share=share, limit=limit)
+        # The targets follow from the regime's first draws, which the seeds and the data fix.
+        key = {"share": share, "limit": limit, "salt": agreement.seed_salt, "data": sorted(agreement.data_hashes.items())}
+        measured, eta = agreement.kept(
+            f"R1, {name}, {source.data}", run, targets=hashlib.sha256(targets.tobytes()).hexdigest(), **key
+        ).values()
         vector = "truth" if name == "truth" else "flips"
         foreseen = [
             learning_time(eigen_alignment(problem.kernel, truth, observed[:, draw]), vector=vector) for draw in range(targets.shape[1])

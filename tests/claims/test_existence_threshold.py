@@ -99,7 +99,11 @@ def judge_pushes(agreement: Agreement, settings: list[tuple[Array, NDArray[np.in
     enough = np.array([m > samples_for_clean_priority(level, **k) for level, m, k in options])
     sigma = np.array([push_deviation(*setting) for setting in settings]) / scale
     design = mean_design(sigma, n_seeds=DRAWS, error_rate=rate)
-    pushes = np.stack([first_step_push(agreement.rng, *setting) for setting in settings], axis=1) / scale
+
+    def push_all(rng: np.random.Generator) -> dict[str, Array]:
+        return {"pushes": np.stack([first_step_push(rng, *setting) for setting in settings], axis=1)}
+
+    pushes = agreement.drawn("pushes", push_all, draws=DRAWS)["pushes"] / scale
     estimate = means(pushes, sigma=sigma, error_rate=rate)
     margin = {"label draws": design.margin}
     agreement.check("mean push on noisy samples, in units of K_d", prediction=predicted, estimate=estimate, margin=margin)
@@ -229,7 +233,7 @@ def test_noise_threshold_of_ten_classes(agreement: Agreement) -> None:
 @pytest.mark.regime("fixed kernel", "equal angles, C = 3, 5")
 def test_sample_size_of_several_classes(agreement: Agreement) -> None:
     """Independent noise, uniform over the wrong classes: the mean push in the first softmax step, and its sign about the threshold."""
-    rate, rng = agreement.error_rate, agreement.rng
+    rate = agreement.error_rate
     predicted, wrong_beta, pushes, pilots, enough, text = [], [], [], [], [], []
     for n_classes, level in ((3, 0.3), (3, 0.55), (5, 0.3), (5, 0.6)):
         kernel, truth = simplex(4, depth=1, within=20, between=80, n_classes=n_classes)
@@ -243,8 +247,16 @@ def test_sample_size_of_several_classes(agreement: Agreement) -> None:
             predicted.append(noisy_sample_drift(level, samples_per_class=m, n_classes=n_classes, **unit))
             # β of two classes, 1 − 2δ, in place of 1 − δC/(C − 1).
             wrong_beta.append((n_classes - 1) * 1 - (1 - 2 * level) * ((m - 1) * unit["within"] - m * unit["between"]))
-            pilots.append(first_step_push(rng, kernel, truth, level, n_classes=n_classes, draws=400).std())
-            pushes.append(first_step_push(rng, kernel, truth, level, n_classes=n_classes))
+
+            def push(
+                rng: np.random.Generator, kernel: Array = kernel, truth: NDArray[np.int64] = truth, level: float = level, c: int = n_classes
+            ) -> dict[str, Array]:
+                draws = {"pilot": 400, "judged": DRAWS}
+                return {name: first_step_push(rng, kernel, truth, level, n_classes=c, draws=count) for name, count in draws.items()}
+
+            drawn = agreement.drawn(f"C = {n_classes}, δ = {level}, m = {m}", push, draws=DRAWS)
+            pilots.append(drawn["pilot"].std())
+            pushes.append(drawn["judged"])
             enough.append(m > threshold)
             text.append(f"{m} / {threshold:.1f} (C = {n_classes}, δ = {level:g})")
     samples, above = np.stack(pushes, axis=1), np.array(enough)

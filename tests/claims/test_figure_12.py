@@ -105,7 +105,7 @@ def test_effect_tends_to_its_infinite_width_value(agreement: Agreement) -> None:
     widths, difference, heights = [], [], []
     for name in LIMIT:
         run, spec = agreement.measure(name), specification(agreement, name)
-        foreseen, width = predicted_history(spec), spec.network.width
+        foreseen, width = predicted_history(spec, keep=agreement.kept), spec.network.width
         height, theirs = effect(run["noise_loss"].values), effect(foreseen.noise_loss)
         widths.append(width)
         difference.append(height - theirs)

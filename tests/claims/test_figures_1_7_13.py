@@ -9,30 +9,27 @@ import pytest
 import xarray as xr
 from numpy.typing import NDArray
 
-from empirical.experiments import experiment
 from reports.evidence import Agreement
 from tests.support.figure_runs import (
     CNN,
     NOT_QUICK,
     RESNET,
     RESNET_LATER,
+    Drawing,
     at,
     course,
     each_network,
     figure_regimes,
-    frozen,
     frozen_caption,
     left_out_stop,
-    measured,
     se_of_test_error,
-    stop_mark,
 )
 from tests.support.regimes import Regime
 
 Array = NDArray[np.float64]
 GUESSING = 0.9  # error of a guess among ten classes
 FEW_PICTURES = "needs the standard tier: with the 400 pictures of the quick one the CNN's test error stays near the noise level"
-LATER = {"mnist-cnn": (NOT_QUICK, FEW_PICTURES), "cifar10-resnet9": RESNET_LATER}
+LATER = {"mnist-cnn": (NOT_QUICK, FEW_PICTURES), **RESNET_LATER}
 NOISE_LEVELS = (0.1, 0.2, 0.3, 0.4)
 PANELS = {
     "Error by segment": (("clean", "clean_error"), ("noise", "noise_error")),
@@ -81,55 +78,42 @@ def segments_part(agreement: Agreement, run: xr.Dataset, text: str = "") -> None
 @pytest.mark.claim("F1")
 @figure_regimes(CNN, later=LATER)
 def test_u_shaped_test_error(agreement: Agreement, regime: Regime) -> None:
-    run = measured(agreement, regime, later=LATER)
-    level = experiment(regime.experiment, tier=agreement.tier).noise_level
+    figure = Drawing.of(agreement, regime, later=LATER)
+    run, level = figure.run, figure.level
     two_se = 2 * se_of_test_error(regime.experiment, agreement.tier)
     u_shape(agreement, run, noise_level=level, two_se=two_se)
     # Against observed labels the error of the noisy samples has its maximum there: it must not pass for a U.
     stop = left_out_stop(run["test_error"].values)
     rise = run["noise_error"].values[:, -1] - at(run, "noise_error", stop)
     each_network(agreement.control, "noisy error for test error: end less stopping point", rise, error_rate=agreement.error_rate)
-    time = run["time"].values
-    shown = time > 0
-    theirs = frozen(agreement, regime, run)
-    train = None if theirs is None else theirs.series["train_error"][shown]
-    arrays = course("test", time[shown], run["test_error"].values[:, shown])
-    arrays |= course("train", time[shown], run["train_error"].values[:, shown], train)
     error = run["test_error"].values
-    agreement.figure(
+    figure.draw(
         "figure_1",
-        id=f"figure-1-{regime.id}".lower(),
-        title=f"Fig. 1: training and test error of a CNN, {regime.data}, δ = {level:g}",
+        title="Fig. 1: training and test error of a CNN",
         caption=f"Means and middle 80 % of {len(stop)} networks. Mean test error {error.mean(axis=0)[stop[0]]:.3f} at the early stopping "
-        f"point, {error[:, -1].mean():.3f} at the end. {frozen_caption(theirs)}",
-        arrays=arrays,
-        labels={"x": "time η·step", "y": "error", "reference:noise level": f"{level:g}", **stop_mark(run)},
+        f"point, {error[:, -1].mean():.3f} at the end. {frozen_caption(figure.theory)}",
+        arrays=figure.series("test", "test_error") | figure.series("train", "train_error"),
+        **{"y": "error", "reference:noise level": f"{level:g}"},
     )
 
 
 @pytest.mark.claim("F7")
 @figure_regimes([*CNN, *RESNET], later=LATER)
 def test_learning_dynamics_with_ten_classes(agreement: Agreement, regime: Regime) -> None:
-    run = measured(agreement, regime, later=LATER)
-    level = experiment(regime.experiment, tier=agreement.tier).noise_level
+    figure = Drawing.of(agreement, regime, later=LATER)
+    run = figure.run
     segments_part(agreement, run)
     agreement.note(describe(run))
-    theirs = frozen(agreement, regime, run)
-    time = run["time"].values
-    shown = time > 0
     arrays: dict[str, Array] = {}
     for panel, series in PANELS.items():
         for label, name in series:
-            prediction = None if theirs is None or name not in theirs.series else theirs.series[name][shown]
-            arrays |= course(f"{panel}|{label}", time[shown], run[name].values[:, shown], prediction)
-    agreement.figure(
+            arrays |= figure.series(f"{panel}|{label}", name)
+    figure.draw(
         "figure_7",
-        id=f"figure-7-{regime.id}".lower(),
-        title=f"Fig. 7: learning dynamics with ten classes, {regime.data}, δ = {level:g}",
+        title="Fig. 7: learning dynamics with ten classes",
         caption=f"Means and middle 80 % of {len(run['seed'])} networks. The noisy error starts at the {GUESSING} of guessing. "
-        f"{frozen_caption(theirs)}",
+        f"{frozen_caption(figure.theory)}",
         arrays=arrays,
-        labels={"x": "time η·step", **stop_mark(run)},
     )
 
 
@@ -143,10 +127,13 @@ def describe(run: xr.Dataset) -> str:
     return f"Means at start, stopping point and end: {'; '.join(parts)}."
 
 
-# On 600 digits the smallest test error is 0.1 to 0.2 whatever δ: a minimum below δ, and a rise after it, are clear from δ = 0.3 on.
+# A reading, stated in the register: "below δ" can be asked of data that reach an error below δ without any noise. On 600 digits the
+# smallest test error is 0.1 to 0.2 whatever δ, on 1,500 pictures about 0.1, on 60,000 below 0.05: the U-shape is judged from δ = 0.3, 0.2
+# and 0.1 on. The segments' curves, which do not compare with δ, are judged at every level. A minimum less than two standard errors below δ
+# is rejected.
 SWEEPS = (
-    ("digits, 10 classes", "digits-cnn", (0.2, 0.3, 0.4), 0.3, ("quick", *NOT_QUICK)),
-    ("MNIST, 10 classes", "mnist-cnn", NOISE_LEVELS, 0.1, ("full",)),
+    ("digits, 10 classes", "digits-cnn", (0.2, 0.3, 0.4), dict.fromkeys(("quick", *NOT_QUICK), 0.3)),
+    ("MNIST, 10 classes", "mnist-cnn", NOISE_LEVELS, {"standard": 0.2, "full": 0.1}),
 )
 
 
@@ -157,36 +144,33 @@ def named(stem: str, level: float) -> str:
 
 @pytest.mark.claim("F13")
 @pytest.mark.parametrize(
-    ("data", "stem", "levels", "clear", "tiers"),
+    ("data", "stem", "levels", "clear"),
     [
         pytest.param(
             data,
             stem,
             levels,
             clear,
-            tiers,
             id=re.sub(r"[^a-zA-Z0-9]+", "-", f"trained CNN {data}"),
             marks=[
                 pytest.mark.regime("trained CNN, noise sweep", data),
-                pytest.mark.experiments(*(named(stem, level) for level in levels), tiers=tiers),
+                pytest.mark.experiments(*(named(stem, level) for level in levels), tiers=tuple(clear)),
             ],
         )
-        for data, stem, levels, clear, tiers in SWEEPS
+        for data, stem, levels, clear in SWEEPS
     ],
 )
-def test_every_noise_level(
-    agreement: Agreement, data: str, stem: str, levels: tuple[float, ...], clear: float, tiers: tuple[str, ...]
-) -> None:
-    """The segments' curves at each noise level; the U-shape from the level ``clear`` on, which these data can clearly undercut."""
-    if agreement.tier not in tiers:
-        pytest.skip("needs the full tier (60,000 pictures, a GPU): δ = 0.1 can be undercut only by a test error below 0.1")
+def test_every_noise_level(agreement: Agreement, data: str, stem: str, levels: tuple[float, ...], clear: dict[str, float]) -> None:
+    """The segments' curves at each noise level; the U-shape from the level on that these data can clearly undercut (tier → level)."""
+    if agreement.tier not in clear:
+        pytest.skip(FEW_PICTURES)
     arrays: dict[str, Array] = {}
     stops = []
     for level in levels:
         name = named(stem, level)
         run = agreement.measure(name)
         text = f"δ = {level:g}: "
-        if level >= clear:
+        if level >= clear[agreement.tier]:
             u_shape(agreement, run, noise_level=level, two_se=2 * se_of_test_error(name, agreement.tier), text=text)
         segments_part(agreement, run, text)
         time = run["time"].values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,21 +11,16 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from empirical.experiments import experiment
-from empirical.inference import Estimate, mean_interval, proportion, simultaneous_band
-from reports.agreement import Range
+from empirical.inference import mean_interval, simultaneous_band
+from reports.agreement import Range, Role
 from reports.evidence import Agreement
 from tests.support.histories import History
 from tests.support.paired import label_draws
-from tests.support.regimes import TRAINED, Regime, regimes
+from tests.support.regimes import FULL_BATCH, MINI_BATCHES, Regime, regimes
+from tests.support.replicates import judge_networks
 
 Array = NDArray[np.float64]
-WIDE = [regime for regime in TRAINED if "7/9" in regime.data]
-PAPERS = [
-    Regime("trained network, mini-batches", "digits 7/9", experiment="digits-7-9-sgd"),
-    Regime("trained network, mini-batches", "MNIST 7/9", experiment="mnist-7-9-sgd"),
-]
 NONE = {"none allowed": 0.0}
-MOST = Range(lower=0.5)  # of the networks: a typical one behaves so
 
 
 def stopping_point(test_error: Array) -> NDArray[np.intp]:
@@ -42,58 +38,67 @@ def changes(run: xr.Dataset) -> dict[str, Array]:
     return found
 
 
+def changed(name: str, sign: int, run: xr.Dataset) -> NDArray[np.bool_]:
+    """Whether a net change has this sign ``[R]``; skewed changes make a mean a poor summary."""
+    return np.asarray(sign * changes(run)[name] > 0)
+
+
 QUANTITIES = ("clean_error", "clean_residual", "noise_error", "noise_residual")
 
 
 @pytest.mark.claim("F5")
-@regimes([*WIDE, *PAPERS])
+@regimes([*FULL_BATCH, *MINI_BATCHES])
 def test_learning_dynamics(agreement: Agreement, regime: Regime) -> None:
-    """To the stopping point clean error and residual fall and noisy ones rise; "later" the noisy ones fall, from peak to end."""
+    """To the stopping point clean error and residual fall and noisy ones rise; "later" the noisy ones fall, from peak to end.
+
+    "In a typical network", more than half of them. An exception in one network of thirty does not leave that open: more are then trained.
+    """
     run = agreement.measure(regime.experiment)
-    found, rate = changes(run), agreement.error_rate
-
-    def share(name: str, sign: int) -> Estimate:
-        """Share of networks whose net change has this sign; skewed changes make a mean a poor summary."""
-        return proportion(int((sign * found[name] > 0).sum()), len(found[name]), error_rate=rate)
-
     signs = {"clean_error": -1, "clean_residual": -1, "noise_error": 1, "noise_residual": 1}
     signs |= {"noise_error later": -1, "noise_residual later": -1}
     for name, sign in signs.items():
-        agreement.check(
-            f"share of networks in which the {name.replace('_', ' ')} {'rises' if sign > 0 else 'falls'}",
-            prediction=MOST,
-            estimate=share(name, sign),
-            margin=NONE,
-        )
-    agreement.control(
-        "clean and noise exchanged: the noisy residual falls at first", prediction=MOST, estimate=share("noise_residual", -1), margin=NONE
-    )
+        what = f"the {name.replace('_', ' ')} {'rises' if sign > 0 else 'falls'}"
+        judge_networks(agreement, regime, what, partial(changed, name, sign))
+    wrong = "the noisy residual falls at first: clean and noise exchanged"
+    judge_networks(agreement, regime, wrong, partial(changed, "noise_residual", -1), role=Role.CONTROL)
     figure_5(agreement, regime, run)
 
 
 @pytest.mark.claim("F6")
-@regimes([*WIDE, *PAPERS])
+@regimes([*FULL_BATCH, *MINI_BATCHES])
 def test_ratio_of_gradients_falls(agreement: Agreement, regime: Regime) -> None:
     """log(‖g_clean‖/‖g_noise‖), mean of both classes: starts at log((1 − δ)/δ), falls to the stopping point, in every network."""
     run, rate = agreement.measure(regime.experiment), agreement.error_rate
-    ratio = -np.log(run["alpha"].values).mean(axis=2)
+    ratio = log_ratio(run)
     stop = stopping_point(run["test_error"].values)
     start = mean_interval(ratio[:, 0], error_rate=rate)
-    # A tenth either way: finite samples and small random outputs (row I5) move the start by a few per cent.
+    # A reading of "starts with a value around 1.5", not a law: a tenth either way, a quarter of the way to what must be rejected, the ratio
+    # 1 of no dominance (row I5 has the law: the mean logit of a class, sd 0.04 under PyTorch's initialisation, and the self-products of a
+    # finite segment). A start off by a fifth is rejected.
     agreement.check(
         "log-ratio at the start: log 1.5 to within a tenth", prediction=Range(np.log(1.35), np.log(1.65)), estimate=start, margin=NONE
     )
-    fall = ratio[:, 0] - ratio[np.arange(len(stop)), stop]
-    falls = proportion(int((fall > 0).sum()), len(fall), error_rate=rate)
-    agreement.check("share of networks in which it falls to the stopping point", prediction=MOST, estimate=falls, margin=NONE)
-    rises = proportion(int((fall < 0).sum()), len(fall), error_rate=rate)
-    agreement.control("clean and noise exchanged: it rises", prediction=MOST, estimate=rises, margin=NONE)
+    agreement.control("log-ratio at the start: log 1, no dominance", prediction=Range(-0.1, 0.1), estimate=start, margin=NONE)
+    judge_networks(agreement, regime, "it falls to the stopping point", lambda run: ratio_fall(run) > 0)
+    wrong = "it rises to the stopping point: clean and noise exchanged"
+    judge_networks(agreement, regime, wrong, lambda run: ratio_fall(run) < 0, role=Role.CONTROL)
     at_stop = np.exp(ratio[np.arange(len(stop)), stop])
     agreement.note(f"Ratio at the minimum of the test error: {at_stop.mean():.2f} on average, {at_stop.min():.2f} to {at_stop.max():.2f}.")
-    foreseen = regime.foreseen(agreement) if regime in WIDE else None
+    foreseen = regime.foreseen(agreement) if regime in FULL_BATCH else None
     if foreseen is not None:
         compare_with_theory(agreement, regime, run, foreseen)
     figure_6(agreement, regime, run, foreseen)
+
+
+def log_ratio(run: xr.Dataset) -> Array:
+    """Mean over both classes of log(‖g_clean‖/‖g_noise‖) ``[R, T]``."""
+    return np.asarray(-np.log(run["alpha"].values).mean(axis=2))
+
+
+def ratio_fall(run: xr.Dataset) -> Array:
+    """Fall of it from the start to the stopping point ``[R]``."""
+    ratio, stop = log_ratio(run), stopping_point(run["test_error"].values)
+    return np.asarray(ratio[:, 0] - ratio[np.arange(len(stop)), stop])
 
 
 def compare_with_theory(agreement: Agreement, regime: Regime, run: xr.Dataset, foreseen: History) -> None:
@@ -103,6 +108,9 @@ def compare_with_theory(agreement: Agreement, regime: Regime, run: xr.Dataset, f
     samples rescales time, t → (1 + ε)t, and moves log α by ε·d log α/d log t, which the predicted curve gives. What is common to one class
     cancels in the ratio of its segments; what differs from sample to sample enters it as the label draw does, ε·√(1/n_c + 1/n_n). Averaged
     over networks the first order vanishes and its square, 3/m, is left.
+
+    The band over times misses the mean difference with probability `error_rate`, so that a true prediction is rejected no more often; it
+    is told AGREES unless the networks scatter by more than the planned ε(|d log α/d log t| + draw), twice whose half-width is the margin.
     """
     shown, rate = foreseen.early.all(axis=0), agreement.error_rate
     measured, predicted = (np.log(alpha).mean(axis=2)[:, shown] for alpha in (run["alpha"].values, foreseen.alpha))
@@ -127,7 +135,7 @@ def compare_with_theory(agreement: Agreement, regime: Regime, run: xr.Dataset, f
 
 def figure_5(agreement: Agreement, regime: Regime, run: xr.Dataset) -> None:
     """Three panels as in the papers; the theory's curves where the parametrisation fixes the time scale."""
-    foreseen = regime.foreseen(agreement) if regime in WIDE else None
+    foreseen = regime.foreseen(agreement) if regime in FULL_BATCH else None
     time = run["time"].values
     shown = time > 0
     arrays: dict[str, Array] = {}

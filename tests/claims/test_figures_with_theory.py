@@ -29,7 +29,7 @@ def test_every_figure_is_drawn(agreement: Agreement) -> None:
         node
         for path in sorted(Path(__file__).parent.glob("test_*.py"))
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "agreement.figure"
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("agreement.figure", "figure.draw")
     ]
     kinds = {node.args[0].value for node in calls if node.args and isinstance(node.args[0], ast.Constant)}
     drawn = exact(float(sum(name in kinds for name in FIGURES)))
@@ -49,9 +49,9 @@ def test_theory_of_the_same_data_lies_in_the_band(agreement: Agreement, regime: 
     points = (len(QUANTITIES) + 1) * (run.sizes["time"] - 1)  # α of two classes; the start, output 0, is the same by construction
     n = run.sizes["seed"]
     few = {"one value in a hundred": 0.01}
-    share = exact(outside(run, predicted_history(spec)) / points, n_seeds=n)
+    share = exact(outside(run, predicted_history(spec, keep=agreement.kept)) / points, n_seeds=n)
     agreement.check(f"share of {points} predicted values outside the range of {n} networks", prediction=0, estimate=share, margin=few)
-    other = outside(run, predicted_history(replace(spec, data=OTHER_DATA)))
+    other = outside(run, predicted_history(replace(spec, data=OTHER_DATA), keep=agreement.kept))
     agreement.control("the same, predicted from digits 0/1", prediction=0, estimate=exact(other / points, n_seeds=n), margin=few)
     agreement.note(f"Predicted from digits 0/1, {other} of {points} values lie outside the range of the networks.")
 

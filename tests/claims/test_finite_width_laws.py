@@ -109,8 +109,12 @@ def test_tails_of_the_output_and_spread_over_depth(agreement: Agreement) -> None
     """Tails kurt h = 3(1 + 5/m)^L and spread Var K(x, x)/E²K = L(11L + 7)/(3(L + 1)m) at m = 64."""
     rate, width, draws, pilots = agreement.error_rate, 64, 40_000, 4_000
     depths = (1, 2, 3)
+
     # E[h⁴ | α^L] = 3‖α^L‖⁴ for a normal last layer, and E‖α^L‖² = 1: the mean of 3‖α^L‖⁴ is the kurtosis of h.
-    norms = np.stack([3 * squared_output_norms(agreement.rng, depth, width, draws + pilots) ** 2 for depth in depths], axis=1)
+    def fourth_powers(rng: np.random.Generator) -> dict[str, Array]:
+        return {"norms": np.stack([3 * squared_output_norms(rng, depth, width, draws + pilots) ** 2 for depth in depths], axis=1)}
+
+    norms = agreement.drawn("fourth powers", fourth_powers, draws=draws + pilots)["norms"]
     pilot, judged = norms[draws:], norms[:draws]
     estimate = at_once(mean_interval(judged, error_rate=rate / len(depths)))
     margin = {"networks": 1.25 * mean_design(pilot.std(axis=0), n_seeds=draws, error_rate=rate).margin}
@@ -130,7 +134,11 @@ def test_tails_of_the_output_and_spread_over_depth(agreement: Agreement) -> None
     for depth in depths[1:]:
         moments = diagonal_moments(depth=depth, width=width)
         claimed = moments.relative_variance_limit / width
-        samples = deep_kernels(agreement.rng, depth, width, number)
+
+        def kernels(rng: np.random.Generator, depth: int = depth) -> dict[str, Array]:
+            return {"kernels": deep_kernels(rng, depth, width, number)}
+
+        samples = agreement.drawn(f"kernels, L = {depth}", kernels, draws=number)["kernels"]
         ratios.append(variance_interval(samples / moments.mean / np.sqrt(claimed), error_rate=rate / 2))
         # Second order in 1/m, from the exact recursion.
         further.append(abs(moments.relative_variance / claimed - 1))

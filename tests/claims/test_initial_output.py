@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import comb
 
 import numpy as np
@@ -36,12 +37,8 @@ def test_mean_output_of_one_network_is_not_one_half(agreement: Agreement, name: 
     """Mean of f(w_0; x) over the samples of a class, for each of many random networks of Eq. (2) [B] with one hidden layer."""
     data, width, networks, rate = agreement.dataset(name, classes=classes, n_train=n_train), 32, 2500, agreement.error_rate
     x, truth = torch.tensor(data.train_inputs.astype(float)), data.train_truth
-    seeds = agreement.rng.choice(2**31, size=networks, replace=False).tolist()
-    batch = NetworkBatch.draw(x.shape[1], width, 1, seeds=seeds, dtype=torch.float64)
-    h = batch.forward(x)[-1][:, :, 0]
-    f = torch.sigmoid(h).numpy()
-    output = np.stack([f[:, truth == c].mean(axis=1) for c in (0, 1)], axis=1)
-    logit = np.stack([h.numpy()[:, truth == c].mean(axis=1) for c in (0, 1)], axis=1)
+    drawn = agreement.drawn("S6", partial(class_means, x, truth, width=width, networks=networks), width=width, networks=networks)
+    output, shifted, logit = drawn["output"], drawn["shifted"], drawn["logit"]
     guesses = np.bincount(truth)
 
     # As printed: ½ in every network, up to what guesses at random on the n_c samples of a class would give, 1/(4n_c) in the mean square.
@@ -60,7 +57,6 @@ def test_mean_output_of_one_network_is_not_one_half(agreement: Agreement, name: 
     margin = {"sampling": design.margin}
     estimate = means(output, sigma=sigma, error_rate=rate)
     agreement.correct("mean over networks of the mean output of each class", prediction=np.full(2, 0.5), estimate=estimate, margin=margin)
-    shifted = np.stack([torch.sigmoid(h[:, truth == c] + 1).numpy().mean(axis=1) for c in (0, 1)], axis=1)
     agreement.control(
         "a bias of 1 added to h", prediction=np.full(2, 0.5), estimate=means(shifted, sigma=sigma, error_rate=rate), margin=margin
     )
@@ -90,7 +86,10 @@ def test_law_of_the_logit(agreement: Agreement) -> None:
     cases = ((1, 16), (2, 32))
     fourth, designs, wanted, outputs, sides = [], [], [], [], []
     for depth, width in cases:
-        h, flipped = sample_logits(rng, depth=depth, width=width, seeds=seeds)
+        drawn = agreement.drawn(
+            f"logits, L = {depth}", partial(sample_logits, depth=depth, width=width, seeds=seeds), width=width, seeds=seeds
+        )
+        h, flipped = drawn["logits"], drawn["flipped"]
         exact_moments = diagonal_moments(depth=depth, width=width)
         sd, kurtosis = spread_of_fourth_moment(depth=depth, width=width)
         fourth.append(means((h**4).mean(axis=1), sigma=sd, error_rate=rate / len(cases)))
@@ -133,17 +132,25 @@ def test_law_of_the_logit(agreement: Agreement) -> None:
         agreement.correct(name, prediction=1.0, estimate=ratio, margin={"sampling": design.margin})
 
 
-def sample_logits(rng: np.random.Generator, *, depth: int, width: int, seeds: int) -> tuple[Array, Array]:
+def class_means(x: torch.Tensor, truth: NDArray[np.int64], rng: np.random.Generator, *, width: int, networks: int) -> dict[str, Array]:
+    """Mean output of each class, the same with a bias of 1 added to h, and mean logit, of random networks ``[networks, 2]``."""
+    seeds = rng.choice(2**31, size=networks, replace=False).tolist()
+    h = NetworkBatch.draw(x.shape[1], width, 1, seeds=seeds, dtype=torch.float64).forward(x)[-1][:, :, 0]
+    values = {"output": torch.sigmoid(h), "shifted": torch.sigmoid(h + 1), "logit": h}
+    return {name: np.stack([part.numpy()[:, truth == c].mean(axis=1) for c in (0, 1)], axis=1) for name, part in values.items()}
+
+
+def sample_logits(rng: np.random.Generator, *, depth: int, width: int, seeds: int) -> dict[str, Array]:
     """Logits ``[seeds, HEADS]`` at x = 1 of networks of Eq. (2) [B], written out, and the first one after v → −v ``[seeds]``."""
     if seeds > CHUNK:
         parts = [sample_logits(rng, depth=depth, width=width, seeds=CHUNK) for _ in range(seeds // CHUNK)]
-        return np.concatenate([h for h, _ in parts]), np.concatenate([flipped for _, flipped in parts])
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     signal = np.ones((seeds, 1))
     for _ in range(depth):
         weights = rng.standard_normal((seeds, width, signal.shape[1]))
         signal = np.sqrt(2 / width) * np.maximum(np.matmul(weights, signal[:, :, None])[:, :, 0], 0)
     last = rng.standard_normal((seeds, HEADS, width))
-    return np.matmul(last, signal[:, :, None])[:, :, 0], np.einsum("sm,sm->s", -last[:, 0], signal)
+    return {"logits": np.matmul(last, signal[:, :, None])[:, :, 0], "flipped": np.einsum("sm,sm->s", -last[:, 0], signal)}
 
 
 def spread_of_fourth_moment(*, depth: int, width: int) -> tuple[float, float]:

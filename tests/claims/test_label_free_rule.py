@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -12,8 +14,9 @@ from empirical.monitor import EarlyStoppingMonitor
 from reports.agreement import Range
 from reports.evidence import Agreement
 from tests.support.cases import balanced_clusters
-from tests.support.kernel_data import SOURCES, EarlyRun, Source, early_run, exact_flips, sources
+from tests.support.kernel_data import SOURCES, Source, early_curves, early_key, early_run, exact_flips, sources
 from theory.dynamics import gradient_descent
+from theory.segment_history import segment_history
 from theory.segments import segment_geometry
 from theory.stopping_rules import label_free_residual, label_free_stopping_time
 
@@ -43,7 +46,7 @@ def test_residuals_where_alpha_is_one(agreement: Agreement) -> None:
         to_observed.append(equal[1])
         logits = np.asarray(gradient_descent(case.kernel, case.observed, learning_rate=rate, steps=steps).logits)
         observed = 1 / (1 + np.exp(-logits)) - case.observed
-        alpha = np.array([segment_geometry(case.kernel, r, case.segments).alpha[1] for r in observed])
+        alpha = np.asarray(segment_history(case.kernel, logits, case.segments).alpha)[:, 1]
         beyond = np.abs(observed).mean(axis=1) - label_free_residual(level)
         # Where both are at their limit up to rounding there is no order to judge.
         clear = np.abs(beyond) > 2 * steps * size * EPS
@@ -90,10 +93,8 @@ def test_residuals_where_alpha_is_one(agreement: Agreement) -> None:
 @sources(SOURCES)
 def test_rule_on_spread_classes(agreement: Agreement, source: Source) -> None:
     """When the rule stops, beside the turn of the noisy loss, the smallest test error, and a validation set with noisy labels."""
-    source.problem(agreement)
-    run, rate = early_run(source, agreement.seed_salt), agreement.error_rate
-    residual = np.abs(run.segments.residuals)
-    mean = residual.mean(axis=1)
+    run, rate = early_curves(agreement, source), agreement.error_rate
+    mean = run.residual
     draws = mean.shape[1]
 
     def stops(level: float) -> Array:
@@ -102,7 +103,8 @@ def test_rule_on_spread_classes(agreement: Agreement, source: Source) -> None:
     rule = stops(source.noise_level)
     reached = np.isfinite(rule)
     assert reached.sum() > draws // 2, "the run must be long enough for the rule"
-    monitored = np.array([monitored_stop(run, source.noise_level, r) for r in range(draws)])
+    monitor = partial(monitored_stops, source, agreement.seed_salt)
+    monitored = agreement.kept(f"monitor, {source.data}", monitor, **early_key(agreement, source))["stops"]
     agreement.check(
         f"draws of {draws} in which the monitor, step by step, stops elsewhere than the rule on the whole record",
         prediction=0,
@@ -110,14 +112,12 @@ def test_rule_on_spread_classes(agreement: Agreement, source: Source) -> None:
         margin={"none allowed": 0.0},
     )
     at = np.searchsorted(run.times, rule[reached])
-    truth_residual = np.where(run.segments.noisy[None], 1 - residual, residual)
     # Coefficient of variation of the residual to the true label at that time; a common residual gives zero, up to n·eps of its mean.
-    chosen = truth_residual[at, :, np.flatnonzero(reached)]
     agreement.hypothesis(
         "spread of the residuals to the true label over their mean, where the rule stops",
         prediction=0,
-        estimate=mean_interval(chosen.std(axis=1) / chosen.mean(axis=1), error_rate=rate),
-        margin={"rounding": run.problem.n * EPS},
+        estimate=mean_interval(run.spread[at, np.flatnonzero(reached)], error_rate=rate),
+        margin={"rounding": 1000 * EPS},  # n < 1000
     )
     ratio = rule[reached] / run.times[run.peak[reached]]
     agreement.check(
@@ -135,7 +135,7 @@ def test_rule_on_spread_classes(agreement: Agreement, source: Source) -> None:
         margin={"one step": 1.0},
     )
     # A validation set: every other test point, with labels as noisy as the training set's; test errors are over all points.
-    at_validation = validated_stop(agreement, source, run)
+    at_validation = agreement.drawn("validation", partial(validated_stops, source, agreement.seed_salt))["stops"]
     columns = np.arange(draws)
     test = {
         "rule": run.test_error[np.searchsorted(run.times, rule[reached]), columns[reached]].mean(),
@@ -179,17 +179,21 @@ def test_rule_on_spread_classes(agreement: Agreement, source: Source) -> None:
     )
 
 
-def monitored_stop(run: EarlyRun, level: float, draw: int) -> float:
-    """Time at which `EarlyStoppingMonitor` stops, fed with logits and observed labels of one draw; inf if it does not."""
-    monitor = EarlyStoppingMonitor(level)
-    for time, logits in zip(run.times, run.segments.logits[:, :, draw], strict=True):
-        if monitor.update_from_logits(logits, run.segments.observed[:, draw], step=float(time)):
-            break
-    return np.inf if monitor.stopped_at is None else float(monitor.stopped_at)
+def monitored_stops(source: Source, salt: str) -> dict[str, Array]:
+    """Time ``[R]`` at which `EarlyStoppingMonitor` stops, fed with logits and observed labels step by step; inf if it does not."""
+    run, stops = early_run(source, salt), []
+    for draw in range(run.segments.observed.shape[1]):
+        monitor = EarlyStoppingMonitor(source.noise_level)
+        for time, logits in zip(run.times, run.segments.logits[:, :, draw], strict=True):
+            if monitor.update_from_logits(logits, run.segments.observed[:, draw], step=float(time)):
+                break
+        stops.append(np.inf if monitor.stopped_at is None else float(monitor.stopped_at))
+    return {"stops": np.array(stops)}
 
 
-def validated_stop(agreement: Agreement, source: Source, run: EarlyRun) -> NDArray[np.intp]:
-    """Index of the smallest error on held-out points with noisy labels, ``[R]``."""
-    flips = exact_flips(agreement.rng, run.problem.test_truth, source.noise_level, run.test_error.shape[1])
+def validated_stops(source: Source, salt: str, rng: np.random.Generator) -> dict[str, NDArray[np.intp]]:
+    """Index ``[R]`` of the smallest error on held-out points with noisy labels."""
+    run = early_run(source, salt)
+    flips = exact_flips(rng, run.problem.test_truth, source.noise_level, run.test_error.shape[1])
     margin = np.where(flips == 1, 1.0, -1.0)[None] * run.test_logits
-    return 1 + np.argmin((margin[1:, ::2] < 0).mean(axis=1), axis=0)
+    return {"stops": 1 + np.argmin((margin[1:, ::2] < 0).mean(axis=1), axis=0)}

@@ -12,7 +12,7 @@ from empirical.inference import exact, mean_interval
 from reports.agreement import Range
 from reports.evidence import Agreement
 from reports.sequential import Normal
-from tests.support.kernel_data import SOURCES, KernelProblem, SegmentRun, Source, early_run, exact_flips, permuted, sources
+from tests.support.kernel_data import SOURCES, KernelProblem, SegmentRun, Source, early_curves, early_run, exact_flips, permuted, sources
 from theory.dynamics import gradient_descent
 from theory.flow import gradient_flow
 from theory.kernels import ntk
@@ -42,27 +42,27 @@ def test_training_errors_vanish_and_the_test_worsens(agreement: Agreement, sourc
     smallest = float(np.linalg.eigvalsh(problem.kernel)[0])
     clearly = problem.n * np.finfo(float).eps * problem.top
     agreement.hypothesis("λ_min(K)", prediction=Range(lower=1e3 * clearly), estimate=exact(smallest), margin={"rounding": clearly})
-    observed = exact_flips(agreement.rng, problem.truth, source.noise_level, DRAWS)
     times = np.geomspace(1, 1e5, 41)
-    flow = gradient_flow(problem.kernel, observed, times=times, cross_kernel=problem.cross, rtol=1e-3)
-    run = SegmentRun(np.asarray(flow.logits), observed, observed != problem.truth[:, None])
-    clean, noise = run.mean(run.wrong, ~run.noisy), run.mean(run.wrong, run.noisy)
+    flow = agreement.drawn(
+        "flow", partial(errors_of_the_flow, problem, source.noise_level, times, DRAWS), draws=DRAWS, times=times.tolist()
+    )
+    clean, noise, *curves = flow.values()
     # Once every loss is below log 2 all labels are fitted, and the training loss of the flow falls for good.
     left = exact(np.array([clean[-1].max(), noise[-1].max()]), n_seeds=DRAWS)
     agreement.check("largest training errors at t = 1e5, clean and noisy", prediction=0, estimate=left, margin=NONE)
 
     half = DRAWS // 2
     turns = []
-    curves = curves_on_test_points(problem, np.asarray(flow.test_logits))
 
     def rises(index: int, best: int, first: int, count: int) -> Array:
         """Rise of one curve in the label draws not used to find its minimum, then in further ones ``[count]``."""
         if not first:
             return np.asarray((curves[index][-1] - curves[index][best])[half:])
-        more = exact_flips(agreement.rng, problem.truth, source.noise_level, count)
-        later = gradient_flow(problem.kernel, more, times=times[[best, -1]], cross_kernel=problem.cross, rtol=1e-3)
-        low, end = curves_on_test_points(problem, np.asarray(later.test_logits))[index]
-        return np.asarray(end - low)
+        ends = times[[best, -1]]
+        further = partial(errors_of_the_flow, problem, source.noise_level, ends, count)
+        later = agreement.drawn(f"flow from draw {first}", further, draws=count, times=ends.tolist())
+        _, _, *both = later.values()
+        return np.asarray(both[index][-1] - both[index][0])
 
     for index, (name, values) in enumerate(zip(("test error", "test loss"), curves, strict=True)):
         # Where the expected curve is lowest, found on half of the label draws and judged on the others.
@@ -94,7 +94,7 @@ def test_training_errors_vanish_and_the_test_worsens(agreement: Agreement, sourc
             for name, values in (
                 ("clean error", clean),
                 ("noise error", noise),
-                ("test error", curves_on_test_points(problem, np.asarray(flow.test_logits))[0]),
+                ("test error", curves[0]),
             )
             for column, series in (
                 ("x", times),
@@ -105,6 +105,15 @@ def test_training_errors_vanish_and_the_test_worsens(agreement: Agreement, sourc
         },
         labels={"x": "time t", "y": "error", "xscale": "log"},
     )
+
+
+def errors_of_the_flow(problem: KernelProblem, noise_level: float, times: Array, draws: int, rng: np.random.Generator) -> dict[str, Array]:
+    """Clean and noisy training error, test error and mean test loss of label draws along the gradient flow ``[T, R]`` each."""
+    observed = exact_flips(rng, problem.truth, noise_level, draws)
+    flow = gradient_flow(problem.kernel, observed, times=times, cross_kernel=problem.cross, rtol=1e-3)
+    run = SegmentRun(np.asarray(flow.logits), observed, observed != problem.truth[:, None])
+    error, loss = curves_on_test_points(problem, np.asarray(flow.test_logits))
+    return {"clean": run.mean(run.wrong, ~run.noisy), "noise": run.mean(run.wrong, run.noisy), "error": error, "loss": loss}
 
 
 def twins(agreement: Agreement, problem: KernelProblem, noise_level: float) -> float:
@@ -144,9 +153,8 @@ def test_descent_below_its_bound_fits_everything(agreement: Agreement) -> None:
 @sources(EASY)
 def test_noisy_error_rises_towards_one(agreement: Agreement, source: Source) -> None:
     """Descent from output ½: the error on noisy samples against their observed labels."""
-    source.problem(agreement)
-    run, rate = early_run(source, agreement.seed_salt), agreement.error_rate
-    noise = run.segments.mean(run.segments.wrong, run.segments.noisy)
+    run, rate = early_curves(agreement, source), agreement.error_rate
+    noise = run.noise_error
     draws = noise.shape[1]
     agreement.check("noisy error at f ≡ ½", prediction=0.5, estimate=exact(noise[0], n_seeds=draws), margin=NONE)
     # Its largest mean, where half of the label draws have it, on the others. "Towards 100 %": nearer to 1 than to ½.
@@ -155,21 +163,26 @@ def test_noisy_error_rises_towards_one(agreement: Agreement, source: Source) -> 
     towards = Range(lower=0.75)
     reached = mean_interval(noise[top, half:], error_rate=rate)
     agreement.check("noisy error at its maximum: nearer to 1 than to ½", prediction=towards, estimate=reached, margin=NONE)
-    right = ((run.segments.logits[1:] > 0) == (run.problem.truth == 1)[:, None]).astype(float)
-    accuracy = run.segments.mean(right, run.segments.noisy)
     agreement.check(
         "noisy error less the classifier's accuracy on noisy samples, at every step",
         prediction=Range(upper=0),
-        estimate=exact(float((noise[1:] - accuracy).max()), n_seeds=draws),
+        estimate=exact(float((noise[1:] - run.right[1:]).max()), n_seeds=draws),
         margin={"ratio of counts": float(np.finfo(float).eps)},
     )
-    truth = permuted(agreement.rng, run.problem.truth, draws)
-    observed = np.where(run.segments.noisy, 1 - truth, truth)
-    path = gradient_descent(run.problem.kernel, observed, learning_rate=run.rate, steps=top, record=[top])
-    shuffled = SegmentRun(np.asarray(path.logits), observed, run.segments.noisy)
-    unrelated = mean_interval(shuffled.mean(shuffled.wrong, shuffled.noisy)[0], error_rate=rate)
+    drawn = agreement.drawn("permuted labels", partial(noisy_error_of_permuted_labels, source, agreement.seed_salt, top), top=top)
+    unrelated = mean_interval(drawn["error"], error_rate=rate)
     agreement.control("permuted labels: the same", prediction=towards, estimate=unrelated, margin=NONE)
     agreement.note(
         f"Mean noisy error over {draws} label draws: {noise[1].mean():.3f} after one step, at most {noise.mean(axis=1).max():.3f} "
         f"(t = {run.times[top]:.3g}); with permuted labels {float(unrelated.value):.3f} there."
     )
+
+
+def noisy_error_of_permuted_labels(source: Source, salt: str, step: int, rng: np.random.Generator) -> dict[str, Array]:
+    """Noisy error ``[R]`` after some steps of the same descent when the true labels are permuted, with the same masks."""
+    run = early_run(source, salt)
+    truth = permuted(rng, run.problem.truth, run.segments.noisy.shape[1])
+    observed = np.where(run.segments.noisy, 1 - truth, truth)
+    path = gradient_descent(run.problem.kernel, observed, learning_rate=run.rate, steps=step, record=[step])
+    shuffled = SegmentRun(np.asarray(path.logits), observed, run.segments.noisy)
+    return {"error": shuffled.mean(shuffled.wrong, shuffled.noisy)[0]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -29,7 +30,8 @@ def test_norms_and_kernel_are_preserved_in_expectation(agreement: Agreement) -> 
     x = agreement.rng.normal(size=N_INPUTS)
     x *= 3 / np.linalg.norm(x)
     for depth in (1, 3):
-        norms, parts = draw(x, depth=depth, seeds=agreement.rng.integers(2**62, size=seeds))
+        networks = agreement.drawn(f"S4, L = {depth}", partial(sampled, x, depth=depth, seeds=seeds), x=x.tolist(), networks=seeds)
+        norms, parts = networks["norms"], networks["parts"]
         # In units of ‖x‖²: ‖α^l‖² is a product of l independent factors (2/m)Σ σ(g)² of variance 5/m, exactly. The part of K that belongs
         # to one matrix is a product of L such factors up to O(1/m²) (its gates are shared between the way there and back), so that the
         # variance may be off by a few 1/m of itself: a tenth more is allowed for the standard deviation.
@@ -52,7 +54,8 @@ def test_norms_and_kernel_are_preserved_in_expectation(agreement: Agreement) -> 
         assert np.all(design.detectable() < 0.5)
         fan_in, halved = (2 / N_INPUTS) ** 0.5, (1 / WIDTH) ** 0.5
         for name, changed in (("√(2/d) in the first layer", {0: fan_in}), ("√2 dropped in the last hidden layer", {depth - 1: halved})):
-            _, wrong = draw(x, depth=depth, seeds=agreement.rng.integers(2**62, size=few), scales=changed)
+            draw_wrong = partial(sampled, x, depth=depth, seeds=few, scales=changed)
+            wrong = agreement.drawn(f"S4, L = {depth}, {name}", draw_wrong, x=x.tolist(), networks=few)["parts"]
             agreement.control(
                 f"{name}, L = {depth}: part of each matrix in K(x, x)/‖x‖²",
                 prediction=np.ones(depth + 1),
@@ -84,6 +87,14 @@ def test_angles_of_gradients_do_not_depend_on_the_lengths_of_inputs(agreement: A
         margin=rounding,
     )
     agreement.control("the same with biases", prediction=unit_kernel, estimate=exact(biased, n_seeds=networks), margin=rounding)
+
+
+def sampled(
+    x: NDArray[np.float64], rng: np.random.Generator, *, depth: int, seeds: int, scales: dict[int, float] | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """`draw` with seeds of this generator, by name."""
+    norms, parts = draw(x, depth=depth, seeds=rng.integers(2**62, size=seeds), scales=scales)
+    return {"norms": norms, "parts": parts}
 
 
 def draw(

@@ -8,21 +8,12 @@ from numpy.typing import NDArray
 
 from empirical.inference import exact
 from reports.evidence import Agreement
-from tests.support.cases import Case, balanced_clusters
+from tests.support.cases import alpha_by_descent, balanced_clusters
 from theory.alpha import alpha_flow, alpha_recursion, cluster_kernel_scale, initial_alpha
-from theory.dynamics import gradient_descent
-from theory.segments import segment_geometry
 
 Array = NDArray[np.float64]
 EPS = np.finfo(float).eps
 STEPS = 60
-
-
-def brute_force(case: Case, *, learning_rate: float, steps: int) -> Array:
-    """α_t of class 1 by descent on all n samples and the segment gradients' own norms ``[steps + 1]``."""
-    kernel, observed, segments = case.kernel, case.observed, case.segments
-    path = gradient_descent(kernel, observed, learning_rate=learning_rate, steps=steps, record=range(steps + 1))
-    return np.array([segment_geometry(kernel, 1 / (1 + np.exp(-h)) - observed, segments).alpha[1] for h in np.asarray(path.logits)])
 
 
 @pytest.mark.claim("X1")
@@ -33,7 +24,7 @@ def test_recursion_against_descent_on_all_samples(agreement: Agreement) -> None:
         for within, between, rate in ((1.0, 0.2, 2.0), (2.0, 0.9, 1.5), (2.0, -0.3, 0.5)):
             case = balanced_clusters(50, within=within, between=between, noise_level=noise_level)
             kappa = cluster_kernel_scale(within, between)
-            measured.append(brute_force(case, learning_rate=rate, steps=STEPS))
+            measured.append(alpha_by_descent(case, learning_rate=rate, steps=STEPS)[:, 1])
             arguments = {"learning_rate": rate, "noise_level": noise_level, "steps": STEPS}
             start = initial_alpha(noise_level)
             predicted.append(alpha_recursion(start, kernel_scale=kappa, **arguments))
@@ -67,7 +58,7 @@ def test_flow_is_the_limit_of_small_steps(agreement: Agreement) -> None:
     kappa, checked = cluster_kernel_scale(within, between), np.arange(1, 11) / 10
 
     def descent(steps: int) -> Array:
-        path = brute_force(case, learning_rate=horizon / steps, steps=steps)
+        path = alpha_by_descent(case, learning_rate=horizon / steps, steps=steps)[:, 1]
         return path[np.rint(checked * steps).astype(int)]
 
     coarse, middle, fine = (descent(steps) for steps in (500, 1000, 2000))

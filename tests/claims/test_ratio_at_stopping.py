@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -9,39 +12,23 @@ from numpy.typing import NDArray
 from empirical.inference import mean_interval
 from reports.agreement import Range
 from reports.evidence import Agreement
-from tests.support.kernel_data import SOURCES, EarlyRun, Source, early_run, permuted, sources
+from tests.support.kernel_data import SOURCES, Source, early_curves, early_run, permuted, sources
 from tests.support.replicates import RARELY, share_of_replicates
 
 Array = NDArray[np.float64]
-
-
-def class_ratio(run: EarlyRun, at: NDArray[np.intp]) -> Array:
-    """‖g_clean^(c)‖/‖g_noise^(c)‖ of both classes at one time of each label draw ``[2, R]``, from the residuals and the kernel."""
-    draws = np.arange(len(at))
-    residual = run.segments.residuals[at, :, draws].T
-    found = []
-    for c in (0, 1):
-        member = (run.problem.truth == c)[:, None]
-        norms = []
-        for mask in (~run.segments.noisy, run.segments.noisy):
-            part = residual * (mask & member)
-            norms.append(np.sqrt(np.einsum("ir,ir->r", part, run.problem.kernel @ part)))
-        found.append(norms[0] / norms[1])
-    return np.array(found)
 
 
 @pytest.mark.claim("D11")
 @sources(SOURCES)
 def test_ratio_at_the_smallest_test_error(agreement: Agreement, source: Source) -> None:
     """Fixed tangent kernel: the ratio at the minimum of the test error, and what does mark the turn of the noisy loss."""
-    source.problem(agreement)
-    run, rate = early_run(source, agreement.seed_salt), agreement.error_rate
-    draws = run.segments.observed.shape[1]
-    at_stop = mean_interval(class_ratio(run, run.stop).mean(axis=0), error_rate=rate)
+    run, rate = early_curves(agreement, source), agreement.error_rate
+    draws = run.ratio.shape[1]
+    at_stop = mean_interval(run.ratio.mean(axis=0), error_rate=rate)
     about = {"about 1: a tenth": 0.1}
     agreement.check("ratio at the minimum of the test error, mean of both classes", prediction=1, estimate=at_stop, margin=about)
 
-    a, rho = run.segments.geometry(run.problem.kernel)
+    a, rho = run.a, run.rho
     crossing = np.argmax(a >= rho, axis=0)
     turned = (a >= rho).any(axis=0) & (run.peak > 0)
     # Descent is recorded at every step: the last rise is the step before a reaches ρ, up to one step of the second order in η.
@@ -59,9 +46,8 @@ def test_ratio_at_the_smallest_test_error(agreement: Agreement, source: Source) 
     agreement.correct(
         "steps from the minimum of the expected test error to that peak", prediction=Range(lower=0), estimate=later, margin={"none": 0.0}
     )
-    shuffled = type(run.segments)(run.segments.logits, run.segments.observed, permuted_masks(agreement.rng, run))
-    a_wrong, rho_wrong = shuffled.geometry(run.problem.kernel)
-    misplaced = np.abs(run.peak - np.argmax(a_wrong >= rho_wrong, axis=0)).astype(float)
+    wrong = agreement.drawn("shuffled masks", partial(with_shuffled_masks, source, agreement.seed_salt))
+    misplaced = np.abs(run.peak - np.argmax(wrong["a"] >= wrong["rho"], axis=0)).astype(float)
     agreement.control(
         "masks shuffled in a and ρ only: steps from the peak to a ≥ ρ",
         prediction=0,
@@ -75,6 +61,9 @@ def test_ratio_at_the_smallest_test_error(agreement: Agreement, source: Source) 
     )
 
 
-def permuted_masks(rng: np.random.Generator, run: EarlyRun) -> NDArray[np.bool_]:
-    """Masks of the same sizes that have nothing to do with the labels ``[n, R]``."""
-    return np.column_stack([permuted(rng, column.astype(np.int64), 1)[:, 0] for column in run.segments.noisy.T]).astype(bool)
+def with_shuffled_masks(source: Source, salt: str, rng: np.random.Generator) -> dict[str, Array]:
+    """A and ρ ``[T, R]`` with masks of the same sizes that have nothing to do with the labels."""
+    run = early_run(source, salt)
+    masks = np.column_stack([permuted(rng, column.astype(np.int64), 1)[:, 0] for column in run.segments.noisy.T]).astype(bool)
+    a, rho = replace(run.segments, noisy=masks).geometry(run.problem.kernel)
+    return {"a": a, "rho": rho}

@@ -14,7 +14,20 @@ from empirical.linearized_experiments import members
 from empirical.linearized_runs import LinearizedRun
 from reports.agreement import Range
 from reports.evidence import Agreement
-from tests.support.drift import HALF_WAY, NEXT_ORDER, SCATTER, SMOOTH, WidthFamily, exponent_design, limit_design, width_family
+from tests.support.drift import (
+    BOTH_FAMILIES,
+    HALF_WAY,
+    NEXT_ORDER,
+    SCATTER,
+    SMOOTH,
+    WidthFamily,
+    against_width,
+    exponent_design,
+    limit_design,
+    width_families,
+    width_family,
+)
+from tests.support.kernel_data import class_ratio
 from theory.dynamics import gradient_descent
 from theory.finite_width_depth import DRIFT_EXPONENTS
 from theory.kernels import ntk
@@ -34,20 +47,7 @@ EXPECTED = {"gradient": DRIFT_EXPONENTS["gradient-relu"].exponent, "kernel": -0.
 
 
 @pytest.mark.claim("G7")
-@pytest.mark.parametrize(
-    "family",
-    [
-        pytest.param(
-            f"drift-{name}-relu",
-            id=name,
-            marks=[
-                pytest.mark.regime("trained ReLU networks, m = 64 … 4096, output 0 at first", label),
-                pytest.mark.experiments(*members(f"drift-{name}-relu"), *members(FIELD)),
-            ],
-        )
-        for name, label in (("clusters", "clusters"), ("digits-7-9", "digits 7/9"))
-    ],
-)
+@width_families("drift-{}-relu", BOTH_FAMILIES, model="trained ReLU networks, m = 64 … 4096, output 0 at first", beside=FIELD)
 def test_relu_networks_at_a_fixed_time(agreement: Agreement, family: str) -> None:
     """η·step = 8. Exponents −1/4 (∇h), −3/4 (kernel), −1/2 (weights); in the mean-field scale ∇h moves as much at every width."""
     rate, found, field = agreement.error_rate, width_family(agreement, family), width_family(agreement, FIELD)
@@ -82,15 +82,7 @@ def test_relu_networks_at_a_fixed_time(agreement: Agreement, family: str) -> Non
     arrays: dict[str, Array] = {}
     shown = {"gradient": (rates["gradient"], -0.25), "kernel": (rates["kernel"], -0.75), "distance": (distance, -0.75)}
     for quantity, (fit, exponent) in shown.items():
-        middle = np.sqrt(widths[0] * widths[-1])
-        level = np.exp(np.mean(np.log(fit.values.value) - exponent * np.log(widths / middle)))
-        arrays |= {
-            f"{quantity}/x": widths,
-            f"{quantity}/measured": fit.values.value,
-            f"{quantity}/lower": fit.values.lower,
-            f"{quantity}/upper": fit.values.upper,
-            f"{quantity}/prediction": level * (widths / middle) ** exponent,
-        }
+        arrays |= against_width(quantity, widths, fit.values, exponent=exponent)
     level = float(rate_in_width(field.widths, field.samples("kernel"), error_rate=rate, statistic="mean").values.value[0])
     arrays |= {"kernel, mean-field scale/x": np.array(field.widths, float)}
     arrays |= {"kernel, mean-field scale/measured": np.array([part.mean() for part in field.samples("kernel")])}
@@ -162,19 +154,10 @@ def test_tanh_networks_at_a_fixed_time(agreement: Agreement) -> None:
 
 
 @pytest.mark.claim("G7")
-@pytest.mark.parametrize(
-    "family",
-    [
-        pytest.param(
-            f"conditioned-{name}",
-            id=name,
-            marks=[
-                pytest.mark.regime("trained ReLU networks, m = 64 … 1024, random output at first", label),
-                pytest.mark.experiments(*members(f"conditioned-{name}")),
-            ],
-        )
-        for name, label in (("digits-7-9", "digits 7/9"), ("mnist-7-9", "MNIST 7/9"))
-    ],
+@width_families(
+    "conditioned-{}",
+    {"digits-7-9": "digits 7/9", "mnist-7-9": "MNIST 7/9"},
+    model="trained ReLU networks, m = 64 … 1024, random output at first",
 )
 def test_infinite_width_prediction_from_the_initial_output(agreement: Agreement, family: str) -> None:
     """A constant ∇h is a fixed kernel: from its own initial logits every network follows the infinite-width descent, up to m^(−1/2)."""
@@ -211,7 +194,8 @@ def test_infinite_width_prediction_from_the_initial_output(agreement: Agreement,
             if name == "conditioned":
                 wrong = ((predicted.test_logits[0] > 0) != samples.test_truth[:, None]).mean(axis=0)
                 deviations["error"].append(run["test_error"].values[:, -1] - wrong)
-                alpha = predicted_alpha(kernel, np.asarray(predicted.logits[0]), y, samples.train_truth)
+                residual = 1 / (1 + np.exp(-np.asarray(predicted.logits[0]))) - y
+                alpha = 1 / class_ratio(kernel, residual, samples.train_truth, y != samples.train_truth[:, None]).T
                 deviations["alpha"].append(np.sqrt(np.mean(np.log(run["alpha"].values[:, -1] / alpha) ** 2, axis=1)))
         moved.append(float(np.sqrt(np.mean((ends[0] - test_start) ** 2))))
         apart.append(float(np.sqrt(np.mean((ends[0] - ends[1]) ** 2))))
@@ -245,10 +229,7 @@ def test_infinite_width_prediction_from_the_initial_output(agreement: Agreement,
     )
     arrays: dict[str, Array] = {}
     for name, label in (("conditioned", "from its own h_0"), ("unconditioned", "from h_0 = 0"), ("alpha", "log α, from its own h_0")):
-        fit, exponent = fits[name], 0.0 if name == "unconditioned" else -0.5
-        level = np.exp(np.mean(np.log(fit.values.value) - exponent * np.log(widths)))
-        columns = {"x": widths, "measured": fit.values.value, "lower": fit.values.lower, "upper": fit.values.upper}
-        arrays |= {f"{label}/{column}": values for column, values in {**columns, "prediction": level * widths**exponent}.items()}
+        arrays |= against_width(label, widths, fits[name].values, exponent=0.0 if name == "unconditioned" else -0.5)
     agreement.figure(
         "comparison",
         title="Deviation from the infinite-width prediction",
@@ -259,16 +240,3 @@ def test_infinite_width_prediction_from_the_initial_output(agreement: Agreement,
         arrays=arrays,
         labels={"x": "width m", "y": "rms deviation", "xscale": "log", "yscale": "log"},
     )
-
-
-def predicted_alpha(kernel: Array, logits: Array, observed: NDArray[np.int64], truth: NDArray[np.int64]) -> Array:
-    """α^(c) ``[draws, 2]`` of logits ``[n, draws]`` under a fixed kernel."""
-    residual = 1 / (1 + np.exp(-logits)) - observed
-    noisy = observed != truth[:, None]
-    ratios = []
-    for c in (0, 1):
-        own = truth == c
-        block = kernel[np.ix_(own, own)]
-        clean, noise = (np.where(mask[own], residual[own], 0) for mask in (~noisy, noisy))
-        ratios.append(np.sqrt(np.einsum("ir,ij,jr->r", noise, block, noise) / np.einsum("ir,ij,jr->r", clean, block, clean)))
-    return np.stack(ratios, axis=1)

@@ -74,15 +74,19 @@ def nearest_to_acute(run: xr.Dataset, truth: NDArray[np.int64]) -> Array:
 @pytest.mark.claim("I4")
 @initial_regimes(FIGURE_4, model="fixed kernel")
 def test_expected_geometry_over_random_noisy_subsets(agreement: Agreement, regime: InitialRegime) -> None:
-    """E<g_c, g_n> and E‖g_k‖² over uniformly random noisy subsets of one class, f = ½: exact at any size."""
+    """E<g_c, g_n> and E‖g_k‖² over uniformly random noisy subsets of one class, f = ½: exact at any size; E sin² to first order."""
     data = regime.data(agreement)
     block = ntk(data.train_inputs[data.train_truth == 1].astype(float))
     n = len(block)
     diagonal, off = class_kernel_means(block)
     for noise_level in (0.1, 0.3, 0.4):
         n_noise = round(noise_level * n)
-        noisy = np.argsort(agreement.rng.random((DRAWS, n)), axis=1) < n_noise
-        inner, clean, noise, angle = subset_geometry(block, noisy)
+
+        def subsets(rng: np.random.Generator, n_noise: int = n_noise) -> dict[str, Array]:
+            found = subset_geometry(block, np.argsort(rng.random((DRAWS, n)), axis=1) < n_noise)
+            return dict(zip(("inner", "clean", "noise", "angle"), found, strict=True))
+
+        inner, clean, noise, angle = agreement.drawn(f"subsets, δ = {noise_level}", subsets, draws=DRAWS).values()
         expected = expected_segments(diagonal, off, n_clean=n - n_noise, n_noise=n_noise)
         predicted = np.array([expected.squared_clean_norm, expected.squared_noise_norm, expected.inner_product])
         samples = np.stack([clean, noise, inner], axis=1) / predicted
@@ -94,15 +98,21 @@ def test_expected_geometry_over_random_noisy_subsets(agreement: Agreement, regim
             estimate=estimate,
             margin={"resolution asked for": 0.01},
         )
-        # Only the part of the fluctuation that is orthogonal to ĝ turns the gradients: of E‖ε‖² ∝ K̄_d − K̄_o the share along ĝ is
-        # Var(k)·n/(n − 1)/(Σk·(K̄_d − K̄_o)) with k the row sums of K. What is left out is of relative order sin².
-        rows = block.sum(axis=1)
-        along = rows.var() * n / (n - 1) / (rows.sum() * (diagonal - off))
+        along, beyond, spread = next_order(block, n_noise / n)
+        margin = {
+            "second order in sin²": 2 * expected.collinearity_gap,
+            "second order along ĝ": beyond,
+            "label draws": label_draws(spread, replicates=DRAWS, error_rate=agreement.error_rate),
+        }
+        turned = mean_interval(np.sin(angle) ** 2 / expected.collinearity_gap, error_rate=agreement.error_rate)
         agreement.check(
             f"E sin² over (K̄_d − K̄_o)/K̄_o · (1/n_c + 1/n_n), orthogonal part, δ = {noise_level}",
             prediction=1 - along,
-            estimate=mean_interval(np.sin(angle) ** 2 / expected.collinearity_gap, error_rate=agreement.error_rate),
-            margin={"second order in sin²": 2 * expected.collinearity_gap, "resolution asked for": 0.1},
+            estimate=turned,
+            margin=margin,
+        )
+        agreement.control(
+            f"1/n_c for 1/n_c + 1/n_n, δ = {noise_level}", prediction=(1 - along) * noise_level, estimate=turned, margin=margin
         )
         order = np.argsort(block @ np.ones(n))  # the noisy samples are those least like their class
         chosen = (np.argsort(order) < n_noise)[None]
@@ -148,6 +158,29 @@ def angles_of(run: xr.Dataset, kernel: Array, truth: NDArray[np.int64]) -> tuple
     blocks = [(kernel[np.ix_(truth == c, truth == c)], (observed != truth)[:, truth == c]) for c in (0, 1)]
     predicted = np.stack([np.degrees(subset_geometry(block, noisy)[3]) for block, noisy in blocks]).mean(axis=0)
     return measured, predicted
+
+
+def next_order(block: Array, share: float) -> tuple[float, float, float]:
+    """What E sin² over its first-order value leaves out, from the kernel of one class and the noisy share δ of it.
+
+    With s = Σφ the noisy sum is δs + e, the clean one (1 − δ)s − e, and sin²∠ = ‖s‖²‖e_⊥‖²/(‖(1 − δ)s − e‖²‖δs + e‖²) exactly: only the
+    part of e orthogonal to s turns the gradients. Of E‖e‖² ∝ K̄_d − K̄_o the share along s is Var(k)·n/(n − 1)/(Σk·(K̄_d − K̄_o)), k the row
+    sums. With x = e_∥/‖s‖ the denominator brings the factor 1 + 2x(1/(1 − δ) − 1/δ) + x²(3/(1 − δ)² + 3/δ² − 4/(δ(1 − δ))) + …, of
+    which the first term counts only as far as x and ‖e_⊥‖² are correlated; ‖e_⊥‖² has the relative variance 2/q, q = (tr C)²/tr C² the
+    degrees of freedom of the centred kernel C.
+
+    Returns:
+        The share along s; a bound on what the second order along s adds, relative; standard deviation of the ratio in one draw.
+    """
+    n, rows = len(block), block.sum(axis=1)
+    diagonal, off = class_kernel_means(block)
+    along = rows.var() * n / (n - 1) / (rows.sum() * (diagonal - off))
+    x = np.sqrt(share * (1 - share) * n**2 / (n - 1) * rows.var()) / rows.sum()
+    centred = block - rows[:, None] / n - rows[None] / n + rows.sum() / n**2
+    freedom = np.trace(centred) ** 2 / np.sum(centred**2)
+    first, second = 2 * abs(1 / (1 - share) - 1 / share), 3 / (1 - share) ** 2 + 3 / share**2 - 4 / (share * (1 - share))
+    beyond = first * x * np.sqrt(2 / freedom) + second * x**2
+    return float(along), float(beyond), float(np.hypot(np.sqrt(2 / freedom), first * x))
 
 
 def subset_geometry(block: Array, noisy: NDArray[np.bool_]) -> tuple[Array, Array, Array, Array]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -10,10 +12,8 @@ from scipy.optimize import brentq
 from empirical.inference import exact
 from reports.agreement import Range
 from reports.evidence import Agreement
-from tests.support.cases import balanced_clusters
+from tests.support.cases import alpha_by_descent, balanced_clusters
 from theory.alpha import cluster_kernel_scale, first_step_overshoot_rate, local_stability_rate, no_overshoot_rate
-from theory.dynamics import gradient_descent
-from theory.segments import segment_geometry
 
 Array = NDArray[np.float64]
 EPS = np.finfo(float).eps
@@ -27,10 +27,8 @@ SIZE = 50  # samples per class
 def log_alpha(noise_level: float, within: float, between: float, *, rate: float, steps: int, margin: float = 0.0) -> Array:
     """Return ln α_t of class 1 by descent on all samples from logits ±margin, from the segment gradients' own norms ``[steps + 1]``."""
     case = balanced_clusters(SIZE, within=within, between=between, noise_level=noise_level)
-    start = np.where(case.truth == 1, margin, -margin)
-    path = gradient_descent(case.kernel, case.observed, learning_rate=rate, steps=steps, initial_logits=start)
-    found = [segment_geometry(case.kernel, 1 / (1 + np.exp(-h)) - case.observed, case.segments).alpha[1] for h in np.asarray(path.logits)]
-    return np.log(found)
+    case = replace(case, initial_logits=np.where(case.truth == 1, margin, -margin))
+    return np.log(alpha_by_descent(case, learning_rate=rate, steps=steps)[:, 1])
 
 
 @pytest.mark.claim("X3")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from empirical.inference import exact, mean_interval
 from reports.agreement import Range
 from reports.evidence import Agreement
-from tests.support.kernel_data import Source, exact_flips, permuted, sources
+from tests.support.kernel_data import KernelProblem, Source, exact_flips, permuted, sources
 from theory.flow import gradient_flow
 
 DRAWS = 400
@@ -24,16 +27,12 @@ DATA = tuple(
 @sources(DATA)
 def test_fitted_kernel_machine_is_better_than_guessing(agreement: Agreement, source: Source) -> None:
     """Gradient flow of the squared loss on the tangent kernel, past the time at which every label is fitted; beside it permuted labels."""
-    problem, rng, rate = source.problem(agreement), agreement.rng, agreement.error_rate
-    truth = problem.truth[:, None]
-    observed = exact_flips(rng, problem.truth, source.noise_level, DRAWS)
-    unrelated = permuted(rng, problem.truth, DRAWS)
-    labels = np.concatenate([observed, np.where(observed != truth, 1 - unrelated, unrelated)], axis=1)
-    flow = gradient_flow(problem.kernel, 2 * labels - 1, times=TIMES, cross_kernel=problem.cross, loss="squared")
-    wrong = (np.asarray(flow.logits)[-1] > 0) != labels
-    agreement.hypothesis(f"samples misfitted at t = {TIMES[-1]:g}", prediction=0, estimate=exact(wrong.sum(), n_seeds=DRAWS), margin=NONE)
-    margin = problem.test_signs[None, :, None] * np.asarray(flow.test_logits)
-    errors = np.where(margin == 0, 0.5, margin < 0).mean(axis=1)
+    problem, rate = source.problem(agreement), agreement.error_rate
+    run = agreement.drawn("fitted", partial(fit, problem, source.noise_level), draws=DRAWS, level=source.noise_level)
+    agreement.hypothesis(
+        f"samples misfitted at t = {TIMES[-1]:g}", prediction=0, estimate=exact(run["misfits"].sum(), n_seeds=DRAWS), margin=NONE
+    )
+    errors = run["errors"]
     fitted, guessing = errors[:, :DRAWS], errors[-1, DRAWS:]
     # The minimum of the expected test error: one time, found on half of the label draws and judged on the others.
     half = DRAWS // 2
@@ -50,3 +49,14 @@ def test_fitted_kernel_machine_is_better_than_guessing(agreement: Agreement, sou
         f"Mean test error over {DRAWS} label draws: {fitted[best].mean():.3f} at t = {TIMES[best]:.3g}, {fitted[-1].mean():.3f} when "
         f"fitted, {guessing.mean():.3f} with permuted labels."
     )
+
+
+def fit(problem: KernelProblem, noise_level: float, rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
+    """Test errors ``[T, 2 DRAWS]`` along the flow, of true labels with noise and then of permuted ones, and misfits at its end."""
+    truth = problem.truth[:, None]
+    observed, unrelated = exact_flips(rng, problem.truth, noise_level, DRAWS), permuted(rng, problem.truth, DRAWS)
+    labels = np.concatenate([observed, np.where(observed != truth, 1 - unrelated, unrelated)], axis=1)
+    flow = gradient_flow(problem.kernel, 2 * labels - 1, times=TIMES, cross_kernel=problem.cross, loss="squared")
+    margin = problem.test_signs[None, :, None] * np.asarray(flow.test_logits)
+    misfits = ((np.asarray(flow.logits)[-1] > 0) != labels).sum(axis=0)
+    return {"errors": np.where(margin == 0, 0.5, margin < 0).mean(axis=1), "misfits": misfits}

@@ -118,7 +118,9 @@ def falls_of_alpha(history: History) -> NDArray[np.bool_]:
 )
 @pytest.mark.regime("fixed kernel", "digits 7/9, imbalanced")
 def test_minority_alpha_falls_under_imbalance(agreement: Agreement) -> None:
-    history = fixed_kernel_history(FixedKernelCase("digits", (7, 9), (20, 110), noise_level=0.3, steps=40), agreement.seed_salt)
+    history = fixed_kernel_history(
+        FixedKernelCase("digits", (7, 9), (20, 110), noise_level=0.3, steps=40), agreement.seed_salt, keep=agreement.kept
+    )
     agreement.dataset("digits", classes=(7, 9), n_train=(20, 110))
     gap, rate = np.ptp(history.alpha, axis=2), agreement.error_rate
     agreement.hypothesis(

@@ -74,12 +74,16 @@ def test_two_logits_for_all_samples(agreement: Agreement) -> None:
     case = equicorrelated(SIZE, diagonal=a, within=b, between=other, noise_level=noise_level)
     times = np.geomspace(1, 1e4, 25)
     rtol = 1e-8
-    flow = gradient_flow(case.kernel, case.observed, times=times, rtol=rtol)
-    clean, noise, _ = margins(case, np.asarray(flow.logits))
+
+    def flow() -> dict[str, Array]:
+        return {"logits": np.asarray(gradient_flow(case.kernel, case.observed, times=times, rtol=rtol).logits)}
+
+    logits = agreement.kept("flow of equicorrelated classes", flow, a=a, b=b, other=other, noise_level=noise_level, rtol=rtol)["logits"]
+    clean, noise, _ = margins(case, logits)
     coupling = equicorrelated_coupling(a, b, other, class_size=SIZE)
     foreseen = equicorrelated_flow((a - b) * times / case.n, coupling=coupling, noise_level=noise_level)
     # Stated errors of the two integrators, relative to the largest logit, ten times the reduction's 1e-10 for its step control.
-    integration = {"integration": (rtol + 1e-9) * float(np.abs(flow.logits).max())}
+    integration = {"integration": (rtol + 1e-9) * float(np.abs(logits).max())}
     both = np.array([foreseen.clean_margin, foreseen.noise_margin])
     agreement.check(
         "the same under gradient flow, t = 1 … 1e4", prediction=both, estimate=exact(np.array([clean, noise])), margin=integration

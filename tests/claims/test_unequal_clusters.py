@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -9,12 +11,11 @@ from numpy.typing import NDArray
 from empirical.inference import exact
 from reports.agreement import Range
 from reports.evidence import Agreement
-from tests.support.cases import Case
-from theory.dynamics import gradient_descent
+from tests.support.cases import Case, alpha_by_descent
 from theory.reductions import same_alpha_imbalance, two_cluster_alpha
-from theory.segments import segment_geometry
 
 Array = NDArray[np.float64]
+Kernel = tuple[tuple[float, float], ...]  # between and within two locations
 EPS = np.finfo(float).eps
 STEPS = 100
 RATE = 1.0
@@ -27,7 +28,7 @@ ALIKE = (
 UNLIKE = ((((1.0, 0.3), (0.3, 1.0)), (20, 80)), (((1.0, 0.3), (0.3, 0.5)), (50, 50)))
 
 
-def clusters(kernel: tuple[tuple[float, float], ...], sizes: tuple[int, int], noise_levels: tuple[float, float]) -> Case:
+def clusters(kernel: Kernel, sizes: tuple[int, int], noise_levels: tuple[float, float]) -> Case:
     """Collapsed classes of given sizes, as a problem of all their samples."""
     truth = np.repeat([0, 1], sizes)
     noisy = np.concatenate([np.arange(n) < round(level * n) for n, level in zip(sizes, noise_levels, strict=True)])
@@ -35,13 +36,10 @@ def clusters(kernel: tuple[tuple[float, float], ...], sizes: tuple[int, int], no
     return Case(np.array(kernel)[np.ix_(truth, truth)], truth, np.where(noisy, 1 - truth, truth), np.zeros(truth.size))
 
 
-def brute_force(case: Case, initial: tuple[float, float] = (0.0, 0.0)) -> Array:
+def descent(kernel: Kernel, sizes: tuple[int, int], levels: tuple[float, float], initial: tuple[float, float] = (0.0, 0.0)) -> Array:
     """α^(0), α^(1) by descent on all samples, from the segment gradients' own norms ``[STEPS + 1, 2]``."""
-    start = np.array(initial)[case.truth]
-    path = gradient_descent(case.kernel, case.observed, learning_rate=RATE, steps=STEPS, initial_logits=start)
-    return np.array(
-        [segment_geometry(case.kernel, 1 / (1 + np.exp(-h)) - case.observed, case.segments).alpha for h in np.asarray(path.logits)]
-    )
+    case = clusters(kernel, sizes, levels)
+    return alpha_by_descent(replace(case, initial_logits=np.array(initial)[case.truth]), learning_rate=RATE, steps=STEPS)
 
 
 @pytest.mark.claim("X10")
@@ -51,7 +49,7 @@ def test_map_of_two_logits_against_descent_on_all_samples(agreement: Agreement) 
     for kernel, sizes in (*ALIKE, *UNLIKE):
         for levels in ((0.3, 0.3), (0.2, 0.4)):
             for initial in ((0.0, 0.0), (-0.5, 1.0)):
-                measured.append(brute_force(clusters(kernel, sizes, levels), initial))
+                measured.append(descent(kernel, sizes, levels, initial))
                 options = {"learning_rate": RATE, "steps": STEPS, "initial_logits": initial}
                 predicted.append(two_cluster_alpha(kernel, sizes=sizes, noise_levels=levels, **options))
                 exchanged.append(two_cluster_alpha(kernel, sizes=sizes[::-1], noise_levels=levels, **options))
@@ -73,10 +71,8 @@ def test_when_both_classes_have_the_same_alpha(agreement: Agreement) -> None:
     """The three conditions together give one α at all times; without any one of them the two part."""
     rounding = {"rounding": 4 * STEPS * 160 * EPS}
 
-    def gap(
-        kernel: tuple[tuple[float, float], ...], sizes: tuple[int, int], levels: tuple[float, float], initial: tuple[float, float]
-    ) -> float:
-        return float(np.ptp(brute_force(clusters(kernel, sizes, levels), initial), axis=1).max())
+    def gap(kernel: Kernel, sizes: tuple[int, int], levels: tuple[float, float], initial: tuple[float, float]) -> float:
+        return float(np.ptp(descent(kernel, sizes, levels, initial), axis=1).max())
 
     symmetric = [
         gap(kernel, sizes, levels, initial)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from reports.trust import read_trust, write_trust
+from tests.support import seed_sets
 from tests.support.seed_sets import SeedSet, code_hash, further_sets, ledger, merged, run_set
 
 # Random problems, label draws and Monte-Carlo integrals on small kernels: seconds for all of them.
@@ -73,6 +74,27 @@ def test_ledgers_of_one_code_add_up_and_of_another_are_dropped() -> None:
     assert [row["sets"] for row in merged(earlier, ledger([example(3)], code="d"))] == [1, 1]
     assert list(further_sets(earlier, total=4, code="c")) == [3, 4]
     assert list(further_sets(earlier, total=2, code="d")) == [1, 2]
+
+
+def test_the_hash_follows_the_code_and_not_its_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(name: str, text: str) -> None:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    for name in seed_sets.JUDGING:
+        write(f"reports/{name}.py", "")
+    write("tests/claims/test_one.py", "from theory import angles\n")
+    write("theory/angles.py", '"""Words."""\nimport theory.kernels\nHALF = 1 / 2\n')
+    write("theory/kernels.py", "def kernel():\n    return 1\n")
+    write("theory/dynamics.py", "STEPS = 10\n")
+    monkeypatch.setattr(seed_sets, "ROOT", tmp_path)
+    first = code_hash()
+    write("theory/angles.py", '"""Other words."""\nimport theory.kernels\nHALF = 1 / 2  # why\n')
+    write("theory/dynamics.py", "STEPS = 11\n")  # no claim imports it
+    write("theory/kernels.py", 'def kernel():\n    """Words."""\n    return 1\n')
+    assert code_hash() == first
+    write("theory/kernels.py", "def kernel():\n    return 2\n")
+    assert code_hash() != first
 
 
 def test_a_row_that_fails_for_some_seeds_is_caught(tmp_path: Path) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from reports.agreement import AgreementRecord, Range, Role, Verdict
-from reports.sequential import Bounded, KnownSpread, Normal, Sequence, judge_sequentially
+from reports.sequential import Bounded, Counted, KnownSpread, Normal, Sequence, judge_sequentially
 
 
 class Supply:
@@ -110,7 +111,7 @@ def test_role_and_expectation_reach_the_record() -> None:
 
 @pytest.mark.parametrize(
     ("options", "says"),
-    [({"start": 0}, "1 <= start <= cap, got 0 and 256"), ({"start": 300}, "got 300 and 256")],
+    [({"start": 0}, "start must be an integer from 1 to 2147483648, got 0"), ({"start": 300}, "got 300 and 256")],
 )
 def test_numbers_of_replicates_are_checked(options: dict[str, int], says: str) -> None:
     with pytest.raises(ValueError, match=says):
@@ -122,3 +123,44 @@ def test_a_block_of_the_wrong_length_is_an_error_never_a_shorter_sample() -> Non
         judged(Supply(np.random.default_rng(9).normal(size=36)))
     with pytest.raises(ValueError, match=r"got shape \[16, 3\]"):
         judged(Supply(np.zeros((300, 3))))
+
+
+def test_counted_looks_share_the_error_rate() -> None:
+    """Over all sets of indicators with share ½ some look misses ½ with probability at most α: exact, by summing over every path."""
+    start, cap, alpha = 4, 32, 0.1
+    sequence = Counted(start)
+    alive, missed, n = {0: 1.0}, 0.0, 0
+    while n < cap:
+        block = start if n == 0 else n
+        chances = binom.pmf(np.arange(block + 1), block, 0.5)
+        n += block
+        after: dict[int, float] = {}
+        for count, chance in alive.items():
+            for more, share in enumerate(chances):
+                after[count + more] = after.get(count + more, 0.0) + chance * share
+        alive = {}
+        for count, chance in after.items():
+            found = sequence.estimate(np.repeat([1.0, 0.0], [count, n - count]), alpha, "")
+            if found.lower > 0.5 or found.upper < 0.5:
+                missed += chance
+            else:
+                alive[count] = chance
+    assert 0 < missed <= alpha
+
+
+def test_counted_indicators_draw_blocks_until_they_decide() -> None:
+    supply = Supply(np.r_[np.ones(15), 0.0, np.ones(300)])
+    record = judged(supply, sequence=Counted(16), prediction=Range(lower=0.75), margin=0.0)
+    assert record.verdict is Verdict.AGREES
+    assert supply.blocks == [(0, 16), (16, 16), (32, 32)]
+    assert record.confidence == 1 - 1e-3
+    assert record.e_value == 0
+    wrong = judged(Supply(np.zeros(300)), sequence=Counted(16), prediction=Range(lower=0.75), margin=0.0)
+    assert (wrong.verdict, wrong.e_value) == (Verdict.DISAGREES, 1000)
+
+
+def test_counted_looks_are_those_of_the_check() -> None:
+    with pytest.raises(ValueError, match="start must be that of the looks which share the error rate, 8, got 16"):
+        judged(Supply(np.ones(300)), sequence=Counted(8))
+    with pytest.raises(ValueError, match="values of counted replicates must be 0 or 1, got others"):
+        judged(Supply(np.full(300, 0.5)), sequence=Counted(16))

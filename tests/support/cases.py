@@ -7,9 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from theory.dynamics import gradient_descent
+from theory.segment_history import segment_history
 from theory.segments import Segments
 
-__all__ = ["Case", "accuracy_counterexample", "balanced_clusters", "equicorrelated", "random_case", "symmetric_locations", "two_arcs"]
+__all__ = [
+    "Case",
+    "accuracy_counterexample",
+    "alpha_by_descent",
+    "balanced_clusters",
+    "equicorrelated",
+    "random_case",
+    "symmetric_locations",
+    "two_arcs",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +104,12 @@ def two_arcs(per_class: int = 200, *, noise_level: float = 0.3, seed: int = 0) -
     truth = np.repeat([0, 1], per_class)
     flipped = np.random.default_rng(seed).random(truth.size) < noise_level
     return Case(kernel, truth, np.where(flipped, 1 - truth, truth), np.zeros(truth.size))
+
+
+def alpha_by_descent(case: Case, *, learning_rate: float, steps: int) -> NDArray[np.float64]:
+    """Return α^(c) along descent on all samples from the case's logits, from the segment gradients' own norms ``[steps + 1, C]``."""
+    path = gradient_descent(case.kernel, case.observed, learning_rate=learning_rate, steps=steps, initial_logits=case.initial_logits)
+    return np.asarray(segment_history(case.kernel, path.logits, case.segments).alpha)
 
 
 def random_case(rng: np.random.Generator, *, n: int | None = None, initial_scale: float = 0.0) -> Case:

@@ -20,7 +20,7 @@ from empirical.datasets import load_dataset
 from empirical.experiments import experiment
 from reports.agreement import Verdict
 from reports.evidence import Agreement
-from reports.plugin import AgreementSession
+from reports.session import AgreementSession
 from theory.claims import claim as claim_by_id
 
 __all__ = ["CHECKS", "Check", "failure"]
@@ -222,23 +222,23 @@ def _units() -> dict[str, Check]:
     return {
         # Theory
         "bias of the cosine": Check("theory/test_finite_width::test_bias_times_width_has_the_worked_values"),
-        "law of K(x, x)": Check("theory/test_finite_width::test_relu_diagonal_law_holds_in_networks", {"width": 2}),
-        "linear law": Check("theory/test_finite_width::test_linear_law_holds_in_networks", {"width": 5, "theta": 1.2}),
+        "law of K(x, x)": Check("theory/test_finite_width_laws::test_relu_diagonal_law_holds_in_networks", {"width": 2}),
+        "linear law": Check("theory/test_finite_width_laws::test_linear_law_holds_in_networks", {"width": 5, "theta": 1.2}),
         "kernel recursion": Check("theory/test_kernels::test_kernels_agree_with_the_definition_on_degenerate_rows", {"depth": 2}),
         "moments of three neurons": Check(
             "theory/test_finite_width::test_exact_moments_hold_in_networks_of_three_neurons", {"activation": "relu", "theta": 0.4}
         ),
-        "largest stable rate": Check("theory/test_dynamics::test_no_overshoot_below_the_largest_rate", {"loss": "logistic", "factor": 8}),
-        "moments in depth": Check("theory/test_finite_width::test_one_neuron_per_layer_is_a_product", {"depth": 2}),
-        "law of the output": Check("theory/test_initialization::test_collapsed_class_in_wide_random_networks_follows_the_law"),
+        "largest stable rate": Check("theory/test_step_size::test_no_overshoot_below_the_largest_rate", {"loss": "logistic", "factor": 8}),
+        "moments in depth": Check("theory/test_finite_width_depth::test_one_neuron_per_layer_is_a_product", {"depth": 2}),
+        "law of the output": Check("theory/test_initialization_law::test_collapsed_class_in_wide_random_networks_follows_the_law"),
         "multi-class ratio": Check(
-            "theory/test_initialization::test_multiclass_ratios_by_counting", {"n_classes": 4, "per_class": 30, "delta": 0.6}
+            "theory/test_initialization_multiclass::test_multiclass_ratios_by_counting", {"n_classes": 4, "per_class": 30, "delta": 0.6}
         ),
-        "cosine under a gap of α": Check("theory/test_alpha::test_cosine_under_an_alpha_gap"),
+        "cosine under a gap of α": Check("theory/test_reductions::test_cosine_under_an_alpha_gap"),
         "drift by enumeration": Check(
-            "theory/test_early_stopping::test_drift_of_a_noisy_sample_by_enumeration", {"n_classes": 3, "per_class": 2, "delta": 0.3}
+            "theory/test_existence::test_drift_of_a_noisy_sample_by_enumeration", {"n_classes": 3, "per_class": 2, "delta": 0.3}
         ),
-        "batch fluctuations": Check("theory/test_early_stopping::test_batch_alpha_fluctuates_as_stated"),
+        "batch fluctuations": Check("theory/test_minibatch::test_batch_alpha_fluctuates_as_stated"),
         "U-curve, all draws": Check("theory/test_early_stopping::test_moments_are_exact_over_all_label_draws"),
         "U-curve, sampled draws": Check("theory/test_early_stopping::test_errors_are_those_of_sampled_label_draws"),
         # Instruments

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 import xarray as xr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
+from empirical.inference import Estimate
 from empirical.linearized_experiments import members
 from reports.evidence import Agreement
 
-__all__ = ["HALF_WAY", "NEXT_ORDER", "QUANTITIES", "SCATTER", "SMOOTH", "WidthFamily", "exponent_design", "limit_design", "width_family"]
+__all__ = [
+    "BOTH_FAMILIES",
+    "HALF_WAY",
+    "NEXT_ORDER",
+    "QUANTITIES",
+    "SCATTER",
+    "SMOOTH",
+    "WidthFamily",
+    "against_width",
+    "exponent_design",
+    "limit_design",
+    "width_families",
+    "width_family",
+]
 
 Array = NDArray[np.float64]
 
@@ -24,6 +39,9 @@ HALF_WAY = 0.125
 NEXT_ORDER = 0.027
 # The smooth part of ‖∇h_t − ∇h_0‖² over that of the flipped gates at m = 64, at most (`theory.relu_drift`; row X11 asserts it).
 SMOOTH = 0.18
+
+BOTH_FAMILIES = {"clusters": "clusters", "digits-7-9": "digits 7/9"}
+"""Data sets of the drift families, and their names in the report."""
 
 QUANTITIES: dict[str, Callable[[xr.Dataset], Array]] = {
     "gradient": lambda run: np.sqrt(np.mean(run["gradient_change"].values[:, -1] ** 2, axis=1)),
@@ -70,6 +88,41 @@ def width_family(agreement: Agreement, name: str) -> WidthFamily:
     """The measurements of a family; its members must be in the test's ``experiments`` mark."""
     runs = tuple(agreement.measure(member) for member in members(name))
     return WidthFamily(tuple(json.loads(run.attrs["specification"])["network"]["width"] for run in runs), runs)
+
+
+def width_families(stem: str, names: Mapping[str, str], *, model: str, beside: str = "") -> pytest.MarkDecorator:
+    """Parametrise a claim test over families of widths: its regimes, ids and experiments.
+
+    Args:
+        stem: name of a family, with the data set in braces.
+        names: data set as families name it → as the report does.
+        model: first half of the regimes.
+        beside: a family that every case needs.
+    """
+    return pytest.mark.parametrize(
+        "family",
+        [
+            pytest.param(
+                stem.format(name),
+                id=name,
+                marks=[
+                    pytest.mark.regime(model, label),
+                    pytest.mark.experiments(*members(stem.format(name)), *(members(beside) if beside else ())),
+                ],
+            )
+            for name, label in names.items()
+        ],
+    )
+
+
+def against_width(name: str, widths: ArrayLike, values: Estimate, *, exponent: float | None = None) -> dict[str, Array]:
+    """Arrays of one series of a figure against width: means with intervals, and a line of this slope through their middle."""
+    x = np.asarray(widths, dtype=float)
+    columns = {"x": x, "measured": values.value, "lower": values.lower, "upper": values.upper}
+    if exponent is not None:
+        middle = np.exp(np.mean(np.log(x)))
+        columns["prediction"] = np.exp(np.mean(np.log(values.value) - exponent * np.log(x / middle))) * (x / middle) ** exponent
+    return {f"{name}/{column}": np.asarray(part, dtype=float) for column, part in columns.items()}
 
 
 def exponent_design(

@@ -25,6 +25,7 @@ __all__ = [
     "NOT_QUICK",
     "RESNET",
     "RESNET_LATER",
+    "Drawing",
     "at",
     "course",
     "each_network",
@@ -50,11 +51,8 @@ RESNET = (Regime("trained ResNet-9", "CIFAR-10", experiment="cifar10-resnet9"),)
 KERNELS = {"digits-cnn": "digits-cnn-kernel"}
 NOT_QUICK = ("standard", "full")
 Later = Mapping[str, tuple[tuple[str, ...], str]]
-RESNET_LATER = (
-    ("full",),
-    "needs the full tier (50,000 pictures, a GPU): with few pictures ResNet-9 fits the noise before its test error turns; on 600 digits "
-    "the noisy residual falls to the stopping point, and the first ratios rise before they fall",
-)
+FITS_FIRST = "needs the standard tier: ResNet-9 fits the noise of a few hundred pictures of CIFAR-10 before its test error turns"
+RESNET_LATER: Later = {"cifar10-resnet9": (NOT_QUICK, FITS_FIRST)}
 
 
 def figure_regimes(chosen: Sequence[Regime], *, later: Later | None = None) -> pytest.MarkDecorator:
@@ -208,6 +206,62 @@ def frozen_caption(theirs: FrozenRun | None) -> str:
     if theirs is None:
         return "No closed form of this network's tangent kernel is known: no theory is drawn."
     return "Line: one label draw on the network's tangent kernel as it is before training; the networks are faster, because theirs moves."
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """One figure of the papers: the networks of a regime, the theory where it is known, and how both are drawn.
+
+    Attributes:
+        agreement: the notebook of the test.
+        regime: of the networks.
+        run: their measurement.
+        theory: see `frozen`; None where nothing is known.
+    """
+
+    agreement: Agreement
+    regime: Regime
+    run: xr.Dataset
+    theory: FrozenRun | None
+
+    @classmethod
+    def of(cls, agreement: Agreement, regime: Regime, *, later: Later | None = None) -> Drawing:
+        """Measure the regime's networks; outside the tiers of ``later`` the row is NOT RUN, with its reason."""
+        run = measured(agreement, regime, later=later)
+        return cls(agreement, regime, run, frozen(agreement, regime, run))
+
+    @property
+    def level(self) -> float:
+        """δ."""
+        spec: Any = experiment(self.regime.experiment, tier=self.agreement.tier)
+        return float(spec.noise_level)
+
+    @property
+    def time(self) -> Array:
+        """Recorded times η·step after the start ``[T]``."""
+        return np.asarray(self.run["time"].values[self.shown])
+
+    @property
+    def shown(self) -> NDArray[np.bool_]:
+        """Records after the start."""
+        return np.asarray(self.run["time"].values > 0)
+
+    def series(self, label: str, quantity: str, prediction: Array | None = None) -> dict[str, Array]:
+        """Arrays of one recorded quantity, with the theory's curve (at all recorded times) or else that of ``prediction``."""
+        if self.theory is not None and quantity in self.theory.series:
+            prediction = self.theory.series[quantity]
+        return course(label, self.time, self.run[quantity].values[:, self.shown], None if prediction is None else prediction[self.shown])
+
+    def draw(self, kind: str, *, title: str, caption: str, arrays: Mapping[str, Array], **labels: str) -> None:
+        """Hand the figure over: over time, with the stopping point marked."""
+        self.agreement.figure(
+            kind,
+            id=f"{kind.replace('_', '-')}-{self.regime.id}".lower(),
+            title=f"{title}, {self.regime.data}, δ = {self.level:g}",
+            caption=caption,
+            arrays=arrays,
+            labels={"x": "time η·step", **labels, **stop_mark(self.run)},
+        )
 
 
 def stop_mark(run: xr.Dataset) -> dict[str, str]:

@@ -7,9 +7,10 @@ noisy samples of class c with their true labels, so that ĝ^(c) = clean^(c) + re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache, partial
+from typing import Any, Protocol
 
 import numpy as np
 import xarray as xr
@@ -23,7 +24,7 @@ from theory.dynamics import gradient_descent
 from theory.kernels import ntk
 from theory.step_size import max_learning_rate
 
-__all__ = ["FixedKernelCase", "History", "fixed_kernel_history", "own_kernel", "predicted_history"]
+__all__ = ["FixedKernelCase", "History", "Keep", "fixed_kernel_history", "own_kernel", "predicted_history"]
 
 Array = NDArray[np.float64]
 
@@ -67,74 +68,74 @@ class History:
         """Inner product ``[R, T]`` of two combinations of the six segment gradients."""
         return np.einsum("a,rtab,b->rt", left, self.gram, right)
 
-    @property
+    @cached_property
     def clean_norm(self) -> Array:
         """‖g_clean^(c)‖ ``[R, T, 2]``."""
         return np.sqrt(np.einsum("rtaa->rta", self.gram)[..., :2])
 
-    @property
+    @cached_property
     def noise_norm(self) -> Array:
         """‖g_noise^(c)‖ ``[R, T, 2]``."""
         return np.sqrt(np.einsum("rtaa->rta", self.gram)[..., 2:4])
 
-    @property
+    @cached_property
     def alpha(self) -> Array:
         """α^(c) ``[R, T, 2]``."""
         return self.noise_norm / self.clean_norm
 
-    @property
+    @cached_property
     def rho(self) -> Array:
         """−cos∠(g_clean^(c), g_noise^(c)) ``[R, T, 2]``."""
         cross = np.stack([self.gram[..., c, 2 + c] for c in (0, 1)], axis=-1)
         return -cross / (self.clean_norm * self.noise_norm)
 
-    @property
+    @cached_property
     def truth_ratio(self) -> Array:
         """‖ĝ^(c)‖ / ‖g_clean^(c)‖ ``[R, T, 2]``."""
         truth = np.stack([self.inner(unit(c, 4 + c), unit(c, 4 + c)) for c in (0, 1)], axis=-1)
         return np.sqrt(truth) / self.clean_norm
 
-    @property
+    @cached_property
     def pooled_alpha(self) -> Array:
         """‖G_n‖/‖G_c‖ ``[R, T]``."""
         return np.sqrt(self.inner(NOISE, NOISE) / self.inner(CLEAN, CLEAN))
 
-    @property
+    @cached_property
     def pooled_rho(self) -> Array:
         """−cos∠(G_c, G_n) ``[R, T]``."""
         return -self.inner(CLEAN, NOISE) / np.sqrt(self.inner(CLEAN, CLEAN) * self.inner(NOISE, NOISE))
 
-    @property
+    @cached_property
     def cosine_with_truth(self) -> Array:
         """cos∠(∇L(D), ∇L(D̂)) ``[R, T]``."""
         return self.inner(FULL, TRUTH) / np.sqrt(self.inner(FULL, FULL) * self.inner(TRUTH, TRUTH))
 
-    @property
+    @cached_property
     def step_factor(self) -> Array:
         """η′/η: the projection of ∇L(D) on ∇L(D̂) in units of the latter ``[R, T]``."""
         return self.inner(FULL, TRUTH) / self.inner(TRUTH, TRUTH)
 
-    @property
+    @cached_property
     def dominant(self) -> NDArray[np.bool_]:
         """Where clean gradients dominate, a < ρ ``[R, T]``."""
         return self.pooled_alpha < self.pooled_rho - self.resolution
 
-    @property
+    @cached_property
     def early(self) -> NDArray[np.bool_]:
         """The early stage, until a first reaches ρ ``[R, T]``: the monitor that decides when the theorems of Section 4 are judged."""
         return np.logical_and.accumulate(self.dominant, axis=1)
 
-    @property
+    @cached_property
     def late(self) -> NDArray[np.bool_]:
         """Where they do not, a > ρ ``[R, T]``; times that rounding leaves undecided are neither."""
         return self.pooled_alpha > self.pooled_rho + self.resolution
 
-    @property
+    @cached_property
     def truth_share(self) -> Array:
         """Share of the noise-free gradient that the clean one carries, <G_c, Ĝ>/‖Ĝ‖² ``[R, T]``; 1 − δ on average at f = ½."""
         return self.inner(CLEAN, TRUTH) / self.inner(TRUTH, TRUTH)
 
-    @property
+    @cached_property
     def alpha_along_truth(self) -> Array:
         """α_t read along Ĝ, −<G_n, Ĝ>/<G_c, Ĝ> ``[R, T]``: any direction gives one α where G_n = −αG_c."""
         return -self.inner(NOISE, TRUTH) / self.inner(CLEAN, TRUTH)
@@ -153,6 +154,18 @@ class History:
         the class, and in a network the fluctuation of its kernel, enter at the same order.
         """
         return 2 * self.times * self.own_kernel / (4 * self.n * self.truth_residual)
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """All that the history holds, as arrays by name."""
+        return {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, Array]) -> History:
+        """Rebuild a history from its `arrays`."""
+        found: dict[str, Any] = {name: values.item() if values.ndim == 0 else values for name, values in arrays.items()}
+        separate, pooled = found.pop("share_sd")
+        return cls(share_sd=(float(separate), float(pooled)), **found)
 
     @classmethod
     def from_measurement(cls, run: xr.Dataset, *, noise_level: float, kernel: Array, truth: NDArray[np.int64], dtype: str) -> History:
@@ -212,15 +225,54 @@ class FixedKernelCase:
         return f"fixed-kernel-{self.dataset}-{pair}-n={self.n_train}-noise={self.noise_level}-depth={self.depth}"
 
 
-@lru_cache(maxsize=8)
-def fixed_kernel_history(case: FixedKernelCase, salt: str, first: int = 0) -> History:
-    """Run the case and record every step; cached, because several claims read one trajectory.
+class Keep(Protocol):
+    """``agreement.kept``: the arrays of a computation, from the store where they are there."""
+
+    def __call__(self, name: str, compute: Callable[[], Mapping[str, Any]], **key: object) -> dict[str, Array]:
+        """See `reports.evidence.Agreement.kept`."""
+
+
+def fixed_kernel_history(case: FixedKernelCase, salt: str, first: int = 0, *, keep: Keep | None = None) -> History:
+    """Run the case and record every step; kept, because several claims read one trajectory.
 
     Args:
         case: the run.
         salt: of the seeds.
         first: 0 for the case's own label draws; otherwise the number of those drawn before, and as many again are made.
+        keep: ``agreement.kept``; None keeps it in memory only.
     """
+    data = load_dataset(case.dataset, classes=case.classes, n_train=case.n_train)
+    compute = partial(_fixed_kernel_history, case, salt, first)
+    return _held(
+        f"{case.name}-rate={case.rate}-draws={case.draws}", compute, keep, salt=salt, first=first, data=data.sha256, steps=case.steps
+    )
+
+
+def predicted_history(spec: Experiment, *, keep: Keep | None = None) -> History:
+    """What the infinite-width theory predicts for an experiment with centred output: same samples, label draws, rate and recorded times."""
+    return _held(f"predicted-{spec.name}", partial(_predicted_history, spec), keep, specification=spec.key())
+
+
+@lru_cache(maxsize=1)
+def _in_memory() -> dict[str, History]:
+    """Histories of this process by what was asked for; a cache, so that a planted fault starts with an empty one."""
+    return {}
+
+
+def _held(name: str, compute: Callable[[], History], keep: Keep | None, **key: object) -> History:
+    """A history from memory, else from the store, else computed."""
+    asked, held = f"{name} {sorted(key.items())}", _in_memory()
+    if asked not in held:
+        if keep is None:
+            held[asked] = compute()
+        else:
+            held[asked] = History.of_arrays(keep(name, lambda: compute().arrays, **key))
+        while len(held) > 12:
+            held.pop(next(iter(held)))
+    return held[asked]
+
+
+def _fixed_kernel_history(case: FixedKernelCase, salt: str, first: int) -> History:
     data = load_dataset(case.dataset, classes=case.classes, n_train=case.n_train)
     kernel = ntk(data.train_inputs.astype(float), depth=case.depth)
     return _kernel_history(
@@ -233,9 +285,7 @@ def fixed_kernel_history(case: FixedKernelCase, salt: str, first: int = 0) -> Hi
     )
 
 
-@lru_cache(maxsize=8)
-def predicted_history(spec: Experiment) -> History:
-    """What the infinite-width theory predicts for an experiment with centred output: same samples, label draws, rate and recorded times."""
+def _predicted_history(spec: Experiment) -> History:
     return _kernel_history(
         spec.data.load(),
         depth=spec.network.depth,

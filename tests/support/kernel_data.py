@@ -22,10 +22,14 @@ from theory.step_size import max_learning_rate
 
 __all__ = [
     "SOURCES",
+    "EarlyCurves",
     "EarlyRun",
     "KernelProblem",
     "SegmentRun",
     "Source",
+    "class_ratio",
+    "early_curves",
+    "early_key",
     "early_run",
     "exact_flips",
     "independent_flips",
@@ -63,9 +67,13 @@ class Source:
         names = {"clusters": "clusters", "digits": "digits {}/{}", "mnist": "MNIST {}/{}"}
         return names[self.dataset].format(*self.classes)
 
+    def told(self, agreement: Agreement) -> None:
+        """Load the data through the harness, which notes their hash; a missing set ends the test as NOT RUN."""
+        agreement.dataset(self.dataset, classes=self.classes, n_train=self.n_train, n_test=self.n_test)
+
     def problem(self, agreement: Agreement, kernel: Callable[..., NDArray[np.floating]] = ntk, **options: float) -> KernelProblem:
         """Load the data through the harness and evaluate a kernel on them."""
-        agreement.dataset(self.dataset, classes=self.classes, n_train=self.n_train, n_test=self.n_test)
+        self.told(agreement)
         return self.evaluated(kernel, **options)
 
     def evaluated(self, kernel: Callable[..., NDArray[np.floating]] = ntk, **options: float) -> KernelProblem:
@@ -152,6 +160,18 @@ def permuted(rng: np.random.Generator, labels: NDArray[np.int64], draws: int) ->
     return rng.permuted(np.repeat(labels[:, None], draws, axis=1), axis=0)
 
 
+def class_ratio(kernel: Array, residual: Array, truth: NDArray[np.int64], noisy: Mask) -> Array:
+    """‖g_clean^(c)‖/‖g_noise^(c)‖ of both classes ``[2, R]`` from residuals and masks ``[n, R]`` and the kernel, by definition."""
+    found = []
+    for c in (0, 1):
+        own = truth == c
+        block = kernel[np.ix_(own, own)]
+        parts = [np.where(mask[own], residual[own], 0.0) for mask in (~noisy, noisy)]
+        clean, noise = (np.einsum("ir,ir->r", part, block @ part) for part in parts)
+        found.append(np.sqrt(clean / noise))
+    return np.array(found)
+
+
 @dataclass(frozen=True, eq=False)
 class SegmentRun:
     """Logits of R label draws, read by segment; the samples' loss is logistic.
@@ -221,10 +241,34 @@ class EarlyRun:
         margin = self.problem.test_signs[None, :, None] * self.test_logits
         return np.asarray(np.where(margin == 0, 0.5, margin < 0).mean(axis=1))
 
-    @cached_property
-    def noise_loss(self) -> Array:
-        """Mean loss of the noisy samples ``[T, R]``."""
-        return self.segments.mean(self.segments.losses, self.segments.noisy)
+
+@dataclass(frozen=True, eq=False)
+class EarlyCurves:
+    """What is judged of an `EarlyRun`: one number per time and label draw, ``[T, R]`` where nothing else is said.
+
+    Attributes:
+        times: ``[T]`` η·step.
+        rate: η.
+        residual: mean |f − y| towards the observed labels.
+        spread: standard deviation of the residuals to the true labels over their mean, over all samples.
+        noise_loss, noise_error: means over the noisy samples, against their observed labels.
+        right: share of the noisy samples whose output has the sign of the true label.
+        test_error: against the true labels.
+        a, rho: pooled ‖G_n‖/‖G_c‖ and −cos∠(G_c, G_n).
+        ratio: ``[2, R]`` ‖g_clean^(c)‖/‖g_noise^(c)‖ at `stop`.
+    """
+
+    times: Array
+    rate: float
+    residual: Array
+    spread: Array
+    noise_loss: Array
+    noise_error: Array
+    right: Array
+    test_error: Array
+    a: Array
+    rho: Array
+    ratio: Array
 
     @property
     def stop(self) -> NDArray[np.intp]:
@@ -235,6 +279,28 @@ class EarlyRun:
     def peak(self) -> NDArray[np.intp]:
         """Index of the largest noisy loss ``[R]``."""
         return np.argmax(self.noise_loss, axis=0)
+
+    @classmethod
+    def of(cls, run: EarlyRun) -> EarlyCurves:
+        """Read them off the logits."""
+        segments, kernel, truth = run.segments, run.problem.kernel, run.problem.truth
+        residual, draws = segments.residuals, np.arange(segments.observed.shape[1])
+        to_truth = np.where(segments.noisy, 1 - np.abs(residual), np.abs(residual))
+        a, rho = segments.geometry(kernel)
+        stop = 1 + np.argmin(run.test_error[1:], axis=0)
+        return cls(
+            times=run.times,
+            rate=run.rate,
+            residual=np.abs(residual).mean(axis=1),
+            spread=to_truth.std(axis=1) / to_truth.mean(axis=1),
+            noise_loss=segments.mean(segments.losses, segments.noisy),
+            noise_error=segments.mean(segments.wrong, segments.noisy),
+            right=segments.mean(((segments.logits > 0) == (truth == 1)[:, None]).astype(float), segments.noisy),
+            test_error=run.test_error,
+            a=a,
+            rho=rho,
+            ratio=class_ratio(kernel, residual[stop, :, draws].T, truth, segments.noisy),
+        )
 
 
 STEPS, DRAWS = 250, 48
@@ -255,3 +321,19 @@ def early_run(source: Source, salt: str) -> EarlyRun:
         times=np.asarray(path.times),
         test_logits=np.asarray(path.test_logits),
     )
+
+
+def early_curves(agreement: Agreement, source: Source) -> EarlyCurves:
+    """The curves of `early_run`, kept; the logits, a hundred times as many numbers, are not."""
+    source.told(agreement)
+    found = agreement.kept(
+        f"early run, {source.data}",
+        lambda: vars(EarlyCurves.of(early_run(source, agreement.seed_salt))),
+        **early_key(agreement, source),
+    )
+    return EarlyCurves(**{**found, "rate": float(found["rate"])})  # type: ignore[arg-type]
+
+
+def early_key(agreement: Agreement, source: Source) -> dict[str, object]:
+    """All that an early run depends on."""
+    return {"source": [*map(str, vars(source).values())], "salt": agreement.seed_salt, "hashes": sorted(agreement.data_hashes.items())}

@@ -255,7 +255,7 @@ def sample_figures() -> list[FigureData]:
                     (f"{name}/margin", np.full(70, 0.02)),
                 )
             },
-            {"x": "time η·t", "xscale": "log", "y": "‖g_clean‖ / ‖ĝ‖", "mark:α = 0.9": "200"},
+            {"x": "time η·step", "xscale": "log", "y": "‖g_clean‖ / ‖ĝ‖", "mark:α = 0.9": "200"},
         ),
         FigureData("figure-2", "figure_2", "Figure 2: relation between θ_h and θ_d", "Points lie on the curves.", "G2", figure_2),
         FigureData("figure-3", "figure_3", "Figure 3: clusters are preserved", "Pairs within stay closer.", "X4", figure_3),
@@ -267,7 +267,7 @@ def sample_figures() -> list[FigureData]:
             "Noisy error rises first, then falls.",
             "X4",
             figure_5,
-            {"x": "time η·t", "mark:early stopping": "14"},
+            {"x": "time η·step", "mark:early stopping": "14"},
         ),
         FigureData(
             "figure-6",

@@ -30,7 +30,20 @@ from theory.dynamics import gradient_descent
 from theory.kernels import ntk
 from theory.step_size import max_learning_rate
 
-__all__ = ["FIELDS", "LEVELS", "NETWORKS", "RULES", "TASKS", "Run", "Task", "costs", "fixed_kernel_row", "network_row", "read_rows"]
+__all__ = [
+    "DRAWS",
+    "FIELDS",
+    "LEVELS",
+    "NETWORKS",
+    "RULES",
+    "TASKS",
+    "Run",
+    "Task",
+    "costs",
+    "fixed_kernel_row",
+    "network_row",
+    "read_rows",
+]
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
