@@ -19,31 +19,27 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
+from empirical._validation import check_noise_level
 from empirical.devices import provenance
-from empirical.initial_kernel import initial_kernel
 from empirical.monitor import EarlyStoppingMonitor
 from empirical.noise_estimate import noise_residual
 from empirical.noise_files import load_noise
 from empirical.record import Trace
 from empirical.task_data import as_dataset, split_task
 from empirical.task_training import default_network, train_task
+from reports._validation import brief, check_count, check_list, check_mapping, check_number, check_path, check_text
 from reports.diagnosis import Diagnosis
-from reports.diagnosis_data import KernelPrediction, SeedRun
+from reports.diagnosis_data import SeedRun
 from reports.diagnosis_files import is_noise_file, read_labels
-from theory.dynamics import gradient_descent
-from theory.eigen_alignment import eigen_alignment, learning_time
-from theory.existence import samples_for_clean_priority
-from theory.initialization_multiclass import initial_residuals
-from theory.segment_history import segment_history
-from theory.segments import SegmentGeometry, Segments
-from theory.step_size import max_learning_rate
+from reports.diagnosis_prediction import KERNEL_SAMPLES, predict_from_kernel
 
-__all__ = ["diagnose", "diagnose_trace", "observed_from_file", "predict_from_kernel"]
+__all__ = ["diagnose", "diagnose_trace", "observed_from_file"]
 
-KERNEL_SAMPLES = 800
 FEW_RECORDS = 12
 """Records below which the report says that its steps are coarse."""
-_MOST_STEPS = 5000  # of a predicted run
+
+MOST_SEEDS = 10_000
+"""Seeds of one diagnosis at most."""
 
 Progress = Callable[[int, int, str], None]
 
@@ -110,16 +106,19 @@ def diagnose(
         for name, value in (("noise_level", noise_level), ("observed_labels", observed_labels), ("transition", transition))
         if value is not None
     ]
+    if out is not None:
+        check_path(out, "out")
+    check_text(command, "command")
     if len(given) != 1:
         raise ValueError(f"give one of noise_level, observed_labels and transition, got {' and '.join(given) or 'none'}")
     data = as_dataset(dataset)
     factory = default_network if model_factory is None else model_factory
     numbers = _seeds(seeds)
-    share = float(validation_share)
+    share = check_number(validation_share, "validation_share")
     if not 0 <= share < 1:
         raise ValueError(f"validation_share must lie in [0, 1), got {validation_share}")
-    if kernel_samples < 16:
-        raise ValueError(f"kernel_samples must be at least 16, got {kernel_samples}")
+    noise_level = None if noise_level is None else check_noise_level(noise_level)
+    check_count(kernel_samples, "kernel_samples", minimum=16)
     seen_labels = None if observed_labels is None else data.labels_of_kept(observed_labels)
     parts = [split_task(data.dataset, noise_level, seen_labels, transition, share, seed) for seed in numbers]
     traces: list[Trace] = []
@@ -194,11 +193,20 @@ def diagnose_trace(
         on_progress: see ``diagnose``.
 
     Raises:
-        ValueError: in one line, if the traces are of different tasks or hold fewer than two records.
+        ValueError: in one line, if an argument is of another kind, or the traces are of different tasks or hold fewer than two records.
     """
-    listed = [traces] if isinstance(traces, Trace) else list(traces)
-    if not listed or not all(isinstance(trace, Trace) for trace in listed):
-        raise ValueError("traces must be a Trace of empirical.record, or several, got something else")
+    listed = [traces] if isinstance(traces, Trace) else check_list(traces, "traces", Trace, "traces of empirical.record")
+    if not listed:
+        raise ValueError("traces must be a Trace of empirical.record, or several, got none")
+    check_count(kernel_samples, "kernel_samples", minimum=16)
+    if steps_per_epoch is not None:
+        check_number(steps_per_epoch, "steps_per_epoch", above=0)
+    if facts is not None:
+        check_mapping(facts, "facts")
+    notes = check_list(notes, "notes", str, "texts")
+    check_text(command, "command")
+    if out is not None:
+        check_path(out, "out")
     first = listed[0]
     for trace in listed:
         if len(trace.steps) < 2:
@@ -251,95 +259,6 @@ def observed_from_file(path: Path, truth: NDArray[np.int64]) -> NDArray[np.int64
     return load_noise(path, truth).observed if is_noise_file(path) else read_labels(path)
 
 
-def predict_from_kernel(trace: Trace, *, samples: int = KERNEL_SAMPLES) -> KernelPrediction:
-    """Say what the tangent kernel of the network at initialisation predicts for the data of a trace.
-
-    Returns:
-        the prediction, or why there is none (``reason``): no noise, or a layer whose gradients cannot be taken sample by sample.
-
-    Source: §3 [A], §3 [B]; X4, X8, X9, R1.
-    """
-    if trace.sample.sizes[trace.n_classes :].sum() == 0:
-        return KernelPrediction(of=len(trace.inputs), reason="there is no noise")
-    try:
-        at_start = initial_kernel(trace, samples=samples)
-    except ValueError as error:
-        return KernelPrediction(of=len(trace.inputs), reason=f"the tangent kernel cannot be taken: {' '.join(str(error).split())[:160]}")
-    classes, kernel = trace.n_classes, at_start.kernel
-    truth, observed = trace.truth.numpy()[at_start.rows], trace.observed.numpy()[at_start.rows]
-    segments = Segments.from_labels(truth, observed, classes)
-    geometry = _whole_set(kernel, segments, trace.sample.sizes)
-    alignment = eigen_alignment(kernel, truth, observed, n_classes=classes)
-    same, off = truth[:, None] == truth[None], ~np.eye(len(truth), dtype=bool)
-    diagonal = float(np.mean(np.diag(kernel)))
-    within = float(np.mean([kernel[same & off & (truth == c)[:, None]].mean() for c in range(classes) if (truth == c).sum() > 1]))
-    between = float(np.mean(kernel[~same]))
-    level = float(trace.sample.sizes[classes:].sum() / trace.sample.sizes.sum())
-    one = at_start.logits.shape[1] == 1
-    rate, steps = _descent(kernel, trace)
-    start, test_start = (part if part is None or not one else part[:, 0] for part in (at_start.logits, at_start.test_logits))
-    run = gradient_descent(
-        kernel,
-        observed.astype(np.float64) if one else np.eye(classes)[observed],
-        learning_rate=rate,
-        steps=steps,
-        loss="logistic" if one else "softmax",
-        initial_logits=start,
-        cross_kernel=at_start.cross,
-        initial_test_logits=test_start,
-        record=60,
-    )
-    test_truth = None if trace.test is None else trace.test[1].numpy()[at_start.test_rows]
-    history = segment_history(kernel, run.logits, segments, test_logits=run.test_logits, test_truth=test_truth)
-    return KernelPrediction(
-        samples=len(truth),
-        of=len(trace.inputs),
-        times=run.times.astype(np.float64),
-        pooled_alpha=np.asarray(history.pooled_alpha, dtype=np.float64),
-        pooled_rho=np.asarray(history.pooled_rho, dtype=np.float64),
-        test_error=np.asarray(history.test_error, dtype=np.float64),
-        noise_loss=np.asarray(history.noise_loss, dtype=np.float64),
-        truth_time=learning_time(alignment, vector="truth"),
-        flip_time=learning_time(alignment, vector="flips"),
-        initial_alpha=float(geometry.pooled_alpha),
-        initial_rho=float(geometry.pooled_rho),
-        needed=samples_for_clean_priority(level, diagonal=diagonal, within=within, between=between, n_classes=classes),
-        diagonal=diagonal,
-        within=within,
-        between=between,
-    )
-
-
-def _descent(kernel: NDArray[np.float64], trace: Trace) -> tuple[float, int]:
-    """A stable step size and the number of steps to the end of the measured run, or as far as the permitted steps lead."""
-    stable = max_learning_rate(kernel) / 4
-    if trace.learning_rate is None:
-        return stable, 1000
-    horizon = trace.learning_rate * trace.steps[-1]
-    rate = min(max(trace.learning_rate, horizon / _MOST_STEPS), stable)
-    return rate, max(1, min(_MOST_STEPS, math.ceil(horizon / rate)))
-
-
-def _whole_set(kernel: NDArray[np.float64], segments: Segments, sizes: NDArray[np.int64]) -> SegmentGeometry:
-    """Geometry at f ≡ 1/C of the whole training set: sums over pairs and over samples with themselves, carried over apart."""
-    residual = initial_residuals(segments.observed, n_classes=segments.n_classes)
-    weights = residual @ residual.T * kernel if residual.ndim == 2 else np.outer(residual, residual) * kernel
-    masks = [mask(c) for mask in (segments.clean, segments.noise) for c in range(segments.n_classes)]
-    gram = np.zeros((len(masks), len(masks)))
-    for a, left in enumerate(masks):
-        for b, right in enumerate(masks[: a + 1]):
-            m, k = int(left.sum()), int(right.sum())
-            if m == 0 or k == 0:
-                continue
-            block = weights[np.ix_(left, right)]
-            alone = float(np.trace(block)) if a == b else 0.0
-            pairs = float(block.sum()) - alone
-            size = float(sizes[a])
-            scale = size * (size - 1) / max(m * (m - 1), 1) if a == b else size * float(sizes[b]) / (m * k)
-            gram[a, b] = gram[b, a] = pairs * scale + alone * size / m
-    return SegmentGeometry.from_gram(gram)
-
-
 def _run(trace: Trace, grid: NDArray[np.int64], steps_per_epoch: float | None, kernel_samples: int) -> SeedRun:
     """One trace on the common steps."""
     trajectory = trace.trajectory
@@ -389,19 +308,15 @@ def _rule(trace: Trace, grid: NDArray[np.int64], residual: NDArray[np.float64]) 
 
 
 def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
-    listed = (
-        tuple(range(seeds))
-        if isinstance(seeds, int) and not isinstance(seeds, bool)
-        else tuple(seeds)
-        if isinstance(seeds, Sequence)
-        else ()
-    )
-    if (
-        not listed
-        or len(set(listed)) < len(listed)
-        or any(not isinstance(seed, int) or isinstance(seed, bool) or seed < 0 for seed in listed)
-    ):
-        raise ValueError(f"seeds must be a positive number of seeds or different non-negative integers, got {seeds!r}")
+    try:
+        if isinstance(seeds, Sequence) and not isinstance(seeds, (str, bytes)):
+            listed = tuple(check_count(seed, "seed", minimum=0, maximum=2**31) for seed in seeds)
+        else:
+            listed = tuple(range(check_count(seeds, "seeds", maximum=MOST_SEEDS)))
+    except ValueError:
+        listed = ()
+    if not listed or len(set(listed)) < len(listed):
+        raise ValueError(f"seeds must be a positive number of seeds or different non-negative integers, got {brief(seeds)}")
     return listed
 
 

@@ -16,6 +16,7 @@ from reports.agreement import ClaimResult
 from reports.budget import FALSE_ALARM_BUDGET, spent
 from reports.figure_data import FigureData
 from reports.judgements import Judgements, code_digest, folder_digest
+from reports.session import AgreementSession
 from theory.claims import CLAIMS, Claim
 from theory.claims import claim as claim_by_id
 
@@ -63,7 +64,7 @@ class _Selection:
         self.rejudge = rejudge
         self.on_progress = on_progress
         self.problems: list[str] = []
-        self.session: reports.plugin.AgreementSession | None = None
+        self.session: AgreementSession | None = None
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:

@@ -1,4 +1,7 @@
-"""docs/stopping_rule.md says what its tables say, and the tables say what is measured."""
+"""docs/stopping_rule.md says what its tables say, and the tables say what is measured.
+
+The bounds are the numbers of the page's sentences, which are rounded up to a point or half a point.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.stopping_cost import FIELDS, LEVELS, NETWORKS, TASKS, fixed_kernel_row, read_rows
+from tests.support.stopping_cost import DRAWS, FIELDS, LEVELS, NETWORKS, TASKS, fixed_kernel_row, read_rows
 
 DATA = Path(__file__).resolve().parents[2] / "docs" / "data"
 Row = dict[str, str]
@@ -94,9 +97,15 @@ def test_networks(network_rows: list[Row]) -> None:
 
 @pytest.mark.parametrize(("position", "level"), [(0, 0.4), (7, 0.3)], ids=["clusters", "digits 0/1"])
 def test_a_row_measured_again(kernel_rows: list[Row], position: int, level: float) -> None:
-    """The same seeds on any machine: another order of sums may move a stop by a step, an error by a point or two of 60 · 24."""
+    """The same seeds on any machine; another order of sums may move the stop of one draw by a step, or past the end of the run.
+
+    A share of draws then moves by one draw of 24. The error of that draw moves by the test points that one of 600 steps carries over zero:
+    at most one in fifteen of them (4 of 60). The table's four digits add half of its last one.
+    """
+    a_draw, one_in_fifteen = 1 / DRAWS, 1 / (15 * DRAWS)
     task = TASKS[position]
     again = fixed_kernel_row(task, level)
     (kept,) = [row for row in kernel_rows if row["task"] == task.name and float(row["noise_level"]) == level]
     for name in FIELDS[4:]:
-        assert float(again[name]) == pytest.approx(float(kept[name]), abs=0.05 if name.endswith("never") else 0.003), name
+        allowed = a_draw if name.endswith("never") else one_in_fifteen
+        assert float(again[name]) == pytest.approx(float(kept[name]), abs=allowed + 5e-5), name

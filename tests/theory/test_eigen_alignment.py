@@ -1,4 +1,8 @@
-"""The eigenvalue account of clean priority beside the gradient account: exact energies, learning times, and where the two disagree."""
+"""The eigenvalue account of clean priority beside the gradient account: exact energies, learning times, and where the two disagree.
+
+Tolerances without a comment are rounding: energies and averages over up to 2⁸ draws in an eigenbasis of fewer than 40 samples, 40 · 40
+roundings of 1.1e-16 (1e-12, 1e-13); 1e-10 is what a root search leaves.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Gradient flow: accuracy against a high-order solver, cost in kernel products, limits and symmetries."""
+"""Gradient flow: accuracy against a high-order solver, cost in kernel products, limits and symmetries.
+
+Tolerances without a comment: ``rtol=`` of `gradient_flow` is what it promises, and what its result is then compared with; solvers of SciPy
+used as references are asked for a thousandth of it or less; 1e-12 is rounding of a few thousand operations.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Kernels against 120-digit references on generic and on degenerate rows; symmetry, memory, properties, bad input."""
+"""Kernels against 120-digit references on generic and on degenerate rows; symmetry, memory, properties, bad input.
+
+Tolerances of 4 EPS are the roundings of an inner product of two or three numbers and of one scaling.
+"""
 
 from __future__ import annotations
 

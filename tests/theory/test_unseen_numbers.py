@@ -1,4 +1,7 @@
-"""Numbers in theory that no other test looked at: found by changing every constant of the package in turn (tests/meta/test_mutation.py)."""
+"""Numbers in theory that no other test looked at: found by changing every constant of the package in turn (tests/meta/test_mutation.py).
+
+Tolerances without a comment are roundings of 1.1e-16: a few (1e-15), a few dozen (1e-14), a few thousand (1e-12).
+"""
 
 from __future__ import annotations
 
