@@ -218,7 +218,7 @@ def _report(options: argparse.Namespace) -> int:
 
         check_cluster(options.cluster)
     check_target(options.out)
-    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")  # the same records, the same bytes: see reports/plugin.py
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")  # the same records, the same bytes: see reports/session.py
     if epoch and not epoch.isdecimal():
         raise ValueError(f"SOURCE_DATE_EPOCH must be a number of seconds, got {epoch!r}")
     began = (datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)).isoformat(timespec="seconds")

@@ -7,9 +7,11 @@ bytes are those that drawing would give, for drawing is deterministic.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from reports.figures import render
 __all__ = ["draw_all"]
 
 INDEX = "drawn.json"
-CODE = ("figure_data.py", "figures.py", "figures_papers.py", "panels.py", "style.py")
+CODE = ("figure_data.py", "figures.py", "figures_papers.py", "panels.py", "style.py", "ticks.py")
 MANY_FIGURES = 12  # below this, starting processes costs more than drawing
 
 
@@ -44,7 +46,8 @@ def draw_all(figures: Sequence[FigureData], folder: Path, *, earlier: Path | Non
     missing = [figure for figure in figures if figure.id not in done]
     # Two passes of matplotlib each: a few figures are drawn here, many are spread over the cores.
     n_jobs = 1 if len(missing) < MANY_FIGURES else -1
-    fresh = zip(missing, Parallel(n_jobs=n_jobs)(delayed(render)(figure) for figure in missing), strict=True)
+    with _fewer_collections():
+        fresh = list(zip(missing, Parallel(n_jobs=n_jobs)(delayed(render)(figure) for figure in missing), strict=True))
     drawn = done | {figure.id: (svg.encode("utf-8", errors="replace"), png) for figure, (svg, png) in fresh}
     index = {}
     for figure in figures:
@@ -56,6 +59,17 @@ def draw_all(figures: Sequence[FigureData], folder: Path, *, earlier: Path | Non
     if figures:
         (folder / INDEX).write_text(json.dumps(dict(sorted(index.items())), indent=1) + "\n", encoding="utf-8")
     return {figure.id: drawn[figure.id][0].decode("utf-8") for figure in figures}
+
+
+@contextmanager
+def _fewer_collections() -> Iterator[None]:
+    """Look for unreachable objects less often: a figure makes some hundred thousand that live as long as it does."""
+    before = gc.get_threshold()
+    gc.set_threshold(200_000, 20, 20)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _unchanged(folder: Path, wanted: Mapping[str, str]) -> dict[str, tuple[bytes, bytes]]:

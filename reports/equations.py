@@ -6,6 +6,7 @@ the TeX source is the alternative text.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -64,6 +65,17 @@ class EquationSheet:
             f'<svg class="equation" role="img" aria-label="{escape(tex)}" viewBox="{box}" style="{style}">'
             f'<g transform="scale(1 -1)">{"".join(body)}</g></svg>'
         )
+
+    def render_all(self, tex: str) -> Markup:
+        r"""Set equations that stand side by side, separated by ``,\quad``, one by one, so that a narrow page can break between them.
+
+        Args:
+            tex: as in `render`; may be empty.
+        """
+        parts = [part.strip() for part in re.split(r"(?<=,)\s*\\q?quad\b", tex)]
+        if len(parts) > 1 and any(_set(part) is None for part in parts):
+            parts = [tex]
+        return Markup(" ").join(self.render(part) for part in parts if part)
 
     def definitions(self) -> Markup:
         """The hidden drawing that holds every outline; it stands once on the page."""

@@ -29,14 +29,14 @@ from matplotlib.figure import Figure
 
 from reports import figures_papers
 from reports.figure_data import FigureData
-from reports.panels import curve_panel, key_line, minor_ticks, panels_of, residual_panel
+from reports.panels import DIRECT, curve_panel, key_line, panels_of, residual_panel
 from reports.style import plain_or_math, style, to_png, to_svg
+from reports.ticks import plain_ticks, text_width
 
 __all__ = ["KINDS", "comparison", "draw", "render"]
 
 WIDTH = 5.0  # inches; the page shows it at about 1.2 times this size, so that its text is read without zooming
 LEFT = 0.9  # inches from the edge to the panel
-LETTER = 0.066  # inches, a letter of a direct label
 
 
 def comparison(data: FigureData) -> Figure:
@@ -54,7 +54,7 @@ def comparison(data: FigureData) -> Figure:
     height = 3.9 if judged else 3.1
     figure = Figure(figsize=(WIDTH, height))
     labels = {one.label for one in series} - {"", "value"}
-    beside = 0.15 + min(1.6, LETTER * max(map(len, labels), default=0))
+    beside = 0.15 + min(2.0, max((text_width(label, DIRECT) for label in labels), default=0.0) / 72)
     if judged:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.7, 1.0])
         residual_panel(lower, judged, labels=data.labels)
@@ -65,8 +65,6 @@ def comparison(data: FigureData) -> Figure:
     curve_panel(upper, series, labels=data.labels, margins=True)
     lower.set_xlabel(plain_or_math(data.labels.get("x", "")))
     upper.set_ylabel(plain_or_math(data.labels.get("y", "")))
-    for axes in {upper, lower}:
-        axes.yaxis.set_label_coords(-0.56 / (WIDTH - LEFT - beside), 0.5)
     key_line(upper, series, margins=bool(judged))
     return figure
 
@@ -99,12 +97,12 @@ def draw(data: FigureData) -> Figure:
         raise ValueError(f"figure {data.id!r} has no data, expected at least one array with values")
     with style():
         figure = KINDS[data.kind](data)
-        for axes in figure.axes:
-            minor_ticks(axes)
+        plain_ticks(figure)
         return figure
 
 
 def render(data: FigureData) -> tuple[str, bytes]:
     """Draw one figure and return it as SVG text and PNG bytes; the same arrays give the same bytes."""
-    figure = draw(data)
-    return to_svg(figure, name=data.id), to_png(figure)
+    with style():
+        figure = draw(data)
+        return to_svg(figure, name=data.id), to_png(figure)

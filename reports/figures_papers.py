@@ -64,9 +64,9 @@ def figure_2(data: FigureData) -> Figure:
         turn = 180.0 if highest > 100 else 90.0
         axes.plot([0, turn], [0, turn], color=MUTED, linewidth=0.9, linestyle=(0, (1, 2.5)), zorder=1.6)
         axes.set(xlim=(0, turn), ylim=(0, None))
+        curve_panel(axes, series, labels=data.labels, panel=panel)
         axes.xaxis.set_major_locator(MultipleLocator(turn / 6))
         axes.yaxis.set_major_locator(MultipleLocator(30 if turn > 90 else 15))
-        curve_panel(axes, series, labels=data.labels, panel=panel)
         _titles(axes, data.labels, panel, x="angle between the inputs, θ_d (degrees)", y="angle between the gradients, θ_h (degrees)")
         key_line(axes, series)
     return figure
@@ -169,7 +169,7 @@ def _courses(data: FigureData, *, lines: bool = True) -> Figure:
         axes.set_ylim(0, headroom * _extent(series)[1])  # before the direct labels, whose places depend on it
         curve_panel(axes, series, labels=labels, panel=panel)
         axes.set_title(plain_or_math(panel), pad=19)
-        axes.set_xlabel(plain_or_math(labels.get(f"x:{panel}", labels.get("x", "time η·t"))))
+        axes.set_xlabel(plain_or_math(labels.get(f"x:{panel}", labels.get("x", "time η·step"))))
         axes.set_ylabel(plain_or_math(labels.get(f"y:{panel}", labels.get("y", ""))))
     for axes in grid[len(panels) :]:
         axes.remove()
@@ -194,7 +194,7 @@ def _ratios(data: FigureData) -> Figure:
         curve_panel(axes, series, labels=labels, panel=panel)
         if panel:
             axes.set_title(plain_or_math(panel), pad=19)
-        _titles(axes, labels, "", x="time η·t", y="‖g_clean‖ / ‖g_noise‖")
+        _titles(axes, labels, "", x="time η·step", y="‖g_clean‖ / ‖g_noise‖")
         key_line(axes, series)
     return figure
 
@@ -208,7 +208,8 @@ def _angles(data: FigureData, *, per_row: int, size: tuple[float, float], every:
     width, height = size[0] * max(columns, 1.3), size[1] * rows + 0.25 * (rows > 1)
     figure = Figure(figsize=(width, height))
     grid = figure.subplots(rows, columns, squeeze=False)
-    figure.subplots_adjust(left=0.65 / width, right=1 - 0.13 / width, top=1 - 0.72 / height, bottom=0.52 / height, wspace=0.2, hspace=0.62)
+    over = 0.72 if any(panels) else 0.4  # inches above the panels: the key, and their titles where they have any
+    figure.subplots_adjust(left=0.65 / width, right=1 - 0.13 / width, top=1 - over / height, bottom=0.52 / height, wspace=0.2, hspace=0.62)
     for position, (axes, (panel, series)) in enumerate(zip(grid.ravel(), panels.items(), strict=False)):
         key = _histograms(axes, [one for one in series if one.get("angle") is not None], labels=data.labels, panel=panel)
         for one in series:

@@ -15,7 +15,20 @@ from reports.compact_svg import DrawingStyles
 from reports.equations import EquationSheet
 from reports.inline_svg import interval_picture, prepare_figure, shift_picture
 from reports.trust import trust_view
-from reports.wording import SECTIONS, SIGNS, interval_text, number_text, rejected_claims, slug, typeset
+from reports.wording import (
+    DATA_NAMES,
+    KINDS,
+    SECTIONS,
+    SIGNS,
+    effect,
+    estimate_text,
+    interval_text,
+    number_text,
+    prediction_text,
+    rejected_claims,
+    slug,
+    typeset,
+)
 
 __all__ = ["environment", "render_html"]
 
@@ -30,7 +43,8 @@ def environment() -> Environment:
     loader = PackageLoader("reports", "templates")
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.filters.update(listing=listing, slug=slug, number=number_text, interval=interval_text, typeset=typeset, duration=duration, day=day)
-    made.globals.update(signs=SIGNS, picture=interval_picture, shift=shift_picture)
+    made.filters.update(effect=effect, estimate=estimate_text, prediction=prediction_text)
+    made.globals.update(signs=SIGNS, kinds=KINDS, picture=interval_picture, shift=shift_picture)
     return made
 
 
@@ -95,9 +109,9 @@ def render_html(document: Mapping[str, Any], drawings: Mapping[str, str]) -> str
         violated=[claim for claim in claims if any(row["verdict"] == "ASSUMPTION VIOLATED" for row in claim["rows"])],
         waiting=[claim for claim in claims if not claim["judged"]],
         figures=figures,
-        paper_figures=[figure for figure in figures if _paper_figure(figure)],
+        paper_figures=_paper_figures(claims, figures),
         own_figures={claim["id"]: _figures_of(claim, figures) for claim in claims},
-        equation=lambda tex: equations.render(tex) if tex else Markup(""),
+        equation=equations.render_all,
         facts=flatten({name: part for name, part in document["provenance"].items() if name != "budget"}),
         machine=machine(document["provenance"]),
     )
@@ -173,7 +187,7 @@ def _data_sets(provenance: Mapping[str, Any], rows: Sequence[Mapping[str, Any]])
     """Names of the data sets that were loaded; where the provenance has none, what the rows say."""
     loaded = provenance.get("data")
     if isinstance(loaded, Mapping) and loaded:
-        return [*map(str, loaded), "constructed inputs"]
+        return [*(DATA_NAMES.get(str(name), str(name)) for name in loaded), "constructed inputs"]
     return list(dict.fromkeys(str(row["data"]) for row in rows if row["verdict"] != "NOT RUN"))
 
 
@@ -183,6 +197,18 @@ def _letters(claims: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _paper_figure(figure: Mapping[str, Any]) -> bool:
     return str(figure["kind"]).startswith("figure_")
+
+
+def _paper_figures(
+    claims: Sequence[Mapping[str, Any]], figures: Sequence[Mapping[str, Any]]
+) -> list[tuple[Mapping[str, Any] | None, list[Mapping[str, Any]]]]:
+    """Our figures in the papers' order, beside the claim F1 … F13 that says what the paper shows and where ours differs."""
+    rows = {claim["id"]: claim for claim in claims}
+    numbered: dict[str, list[Mapping[str, Any]]] = {}
+    for figure in figures:
+        if _paper_figure(figure):
+            numbered.setdefault(str(figure["kind"]).removeprefix("figure_"), []).append(figure)
+    return [(rows.get(f"F{number}"), numbered[number]) for number in sorted(numbered, key=int)]
 
 
 def _figures_of(claim: Mapping[str, Any], figures: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -200,7 +226,8 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]
         elif isinstance(part, list) and all(not isinstance(item, Mapping | list) for item in part):
             lines.append((title, ", ".join(map(str, part))))
         elif part is not None and part != "":
-            lines.append((title, duration(part) if name.endswith("_s") and isinstance(part, int | float) else str(part)))
+            seconds = name.endswith("_s") and isinstance(part, int | float)
+            lines.append((title, duration(part) if seconds else number_text(part, digits=6) if isinstance(part, float) else str(part)))
     return lines
 
 
@@ -209,14 +236,14 @@ def machine(provenance: Mapping[str, Any]) -> str:
 
     Example:
         >>> machine({"processor": "Neoverse", "cores": 8, "system": "Linux", "wall_time_s": 90.0})
-        'Neoverse, 8 cores, Linux; 1 min 30 s'
+        'Neoverse, 8 cores, Linux; took 1 min 30 s'
     """
     words = [str(provenance[name]) for name in ("processor",) if provenance.get(name)]
     words += [f"{provenance['cores']} cores"] if provenance.get("cores") else []
     words += [str(provenance["device_name"])] if provenance.get("device", "cpu") != "cpu" and provenance.get("device_name") else []
     words += [str(provenance[name]) for name in ("system",) if provenance.get(name)]
     spent = provenance.get("wall_time_s")
-    return ", ".join(words) + (f"; {duration(spent)}" if isinstance(spent, int | float) and words else "")
+    return ", ".join(words) + (f"; took {duration(spent)}" if isinstance(spent, int | float) and words else "")
 
 
 def duration(seconds: float | str | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from reports.compact_svg import DrawingStyles, compact
+from reports.wording import effect, number_text
 
 __all__ = ["interval_picture", "prepare_figure", "shift_picture"]
 
@@ -115,7 +116,7 @@ def interval_picture(check: Mapping[str, Any], *, width: float = 190.0, height: 
             parts.append(f'<path class="tip" d="M{x} {middle - 4:.0f}l{6 * direction} 4l{-6 * direction} 4z"/>')
     if abs(value) <= reach:
         parts.append(f'<circle class="dot" cx="{position(value)}" cy="{middle:.0f}" r="3"/>')
-    label = f"measured {estimate:.4g} in [{lower:.4g}, {upper:.4g}], predicted {prediction:.4g}, margin {margin:.2g}"
+    label = f"measured {effect({**check, 'unit': ''})}, margin {number_text(margin, digits=2)}"
     return Markup(
         f'<svg class="interval" role="img" aria-label="{label}" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
         f'height="{height:.0f}">{"".join(parts)}</svg>'

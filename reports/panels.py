@@ -4,22 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.offsetbox import AnchoredOffsetbox, DrawingArea, HPacker, TextArea
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.transforms import Affine2D, ScaledTranslation
 from numpy.typing import NDArray
 
 from reports.figure_data import FigureData
-from reports.style import GRID, INK, MUTED, PAPER, color_of, plain_or_math
+from reports.style import INK, MUTED, PAPER, color_of, plain_or_math
+from reports.ticks import power_text, text_width
 
-__all__ = ["Series", "curve_panel", "direct_labels", "key_line", "marks", "minor_ticks", "panels_of", "residual_panel", "scales"]
+__all__ = [
+    "DIRECT",
+    "Series",
+    "curve_panel",
+    "direct_labels",
+    "key_line",
+    "marks",
+    "panels_of",
+    "residual_panel",
+    "scales",
+    "whole_numbers",
+]
 
 MANY_POINTS = 40  # more than this many measurements are drawn as a line with a band
+DIRECT = 8.5  # size of a direct label, in points
 POINT_LABEL_GAP = 11.5  # smallest distance between two direct labels, in points
 
 
@@ -86,8 +99,6 @@ def scales(axes: Axes, labels: Mapping[str, str], *, panel: str = "") -> None:
         if scale not in ("linear", "log"):
             raise ValueError(f"{axis}scale must be 'linear' or 'log', got {scale!r}")
         axes.set(**{f"{axis}scale": scale})
-        if scale == "log":
-            getattr(axes, f"{axis}axis").set_major_formatter(FuncFormatter(lambda value, _position: _short(value)))
         limits = labels.get(f"{axis}lim:{panel}", labels.get(f"{axis}lim"))
         if limits:
             axes.set(**{f"{axis}lim": tuple(float(part) for part in limits.split(","))})
@@ -135,36 +146,18 @@ def curve_panel(axes: Axes, series: Sequence[Series], *, labels: Mapping[str, st
             ends.append((float(x[last]), float(course[last]), one.label, one.color))
     axes.margins(x=0.012)
     axes.autoscale_view()
+    whole_numbers(axes, series)
     marks(axes, labels, panel=panel)
     if len(ends) > 1 or (ends and ends[0][2] not in ("", "value")):
         direct_labels(axes, ends)
 
 
-def minor_ticks(axes: Axes) -> None:
-    """Draw the minor ticks of logarithmic axes as one line for each axis: the same picture from one object instead of nine a decade.
-
-    An axis with fewer than two powers of ten in view keeps its own ticks, because it needs their numbers.
-    """
-    for axis in (axes.xaxis, axes.yaxis):
-        low, high = sorted(axis.get_view_interval())
-        if axis.get_scale() != "log" or np.count_nonzero([low <= place <= high for place in axis.get_majorticklocs()]) < 2:
-            continue
-        places = [place for place in axis.get_minorticklocs() if low <= place <= high]
-        axis.set_minor_locator(NullLocator())
-        edge = np.zeros(len(places))
-        across = axis is axes.xaxis
-        ticks = Line2D(
-            places if across else edge,
-            edge if across else places,
-            transform=axes.get_xaxis_transform() if across else axes.get_yaxis_transform(),
-            linestyle="none",
-            marker=3 if across else 0,  # markers.TICKDOWN, markers.TICKLEFT
-            markersize=1.8,
-            markeredgewidth=0.6,
-            color=MUTED,
-        )
-        axes.add_artist(ticks)
-        ticks.set_clip_on(False)
+def whole_numbers(axes: Axes, series: Sequence[Series]) -> None:
+    """Number a linear horizontal axis by whole numbers alone where the positions are few whole numbers, such as depths and classes."""
+    places = np.concatenate([x for one in series if (x := one.get("x")) is not None])
+    places = np.unique(places[np.isfinite(places)])
+    if axes.get_xscale() == "linear" and 1 < len(places) <= MANY_POINTS and np.all(places == np.round(places)) and np.ptp(places) <= 15:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
 
 
 def residual_panel(axes: Axes, series: Sequence[Series], *, labels: Mapping[str, str]) -> None:
@@ -192,19 +185,9 @@ def residual_panel(axes: Axes, series: Sequence[Series], *, labels: Mapping[str,
         axes.set_yscale("symlog", linthresh=2.0, linscale=1.0)
         axes.set_ylim(-2.5 * reach, 2.5 * reach)
         far = 10.0 ** np.floor(np.log10(reach))
-        axes.set_yticks([-far, 0.0, far], labels=[_short(-far), "0", _short(far)])
+        axes.set_yticks([-far, 0.0, far], labels=[power_text(-far), "0", power_text(far)])
         axes.yaxis.set_minor_locator(NullLocator())
     axes.set_ylabel("residual\n/ margin")
-
-
-def _short(value: float) -> str:
-    """A tick on a logarithmic axis: plain numbers from 0.01 to 1000, powers of ten beyond."""
-    if value == 0 or 0.009 < abs(value) < 1001:
-        return f"{value:g}".replace("-", "−")
-    exponent = int(np.floor(np.log10(abs(value)) + 1e-9))
-    factor = abs(value) / 10.0**exponent
-    power = "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return ("−" if value < 0 else "") + (power if abs(factor - 1) < 1e-6 else f"{factor:g}·{power}")
 
 
 def marks(axes: Axes, labels: Mapping[str, str], *, panel: str = "") -> None:
@@ -219,10 +202,22 @@ def marks(axes: Axes, labels: Mapping[str, str], *, panel: str = "") -> None:
         if kind == "reference":
             axes.axhline(float(value), color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1.8)
             axes.annotate(
-                text, (0.015, float(value)), (0, 3), xycoords=("axes fraction", "data"), textcoords="offset points", color=MUTED, fontsize=8
+                text,
+                (0.015, float(value)),
+                (0, 3),
+                xycoords=("axes fraction", "data"),
+                textcoords="offset points",
+                color=MUTED,
+                fontsize=8,
+                zorder=5,
+                bbox={"facecolor": PAPER, "alpha": 0.8, "linewidth": 0, "pad": 0.6},
             )
         else:
             vertical.append((float(value), text))
+    if vertical and axes.get_autoscaley_on():  # the texts stand above the curves where the panel's height is not fixed
+        head = 13.0 * min(len(vertical), 3) / _height(axes)
+        low, high = axes.transScale.transform([(1.0, end) for end in axes.get_ylim()])[:, 1]
+        axes.set_ylim(top=float(axes.transScale.inverted().transform((0.0, high + head * (high - low)))[1]))
     for position, (place, text) in enumerate(sorted(vertical)):
         axes.axvline(place, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1.8)
         share = float(axes.transAxes.inverted().transform(axes.transData.transform((place, axes.get_ylim()[0])))[0])
@@ -239,6 +234,12 @@ def marks(axes: Axes, labels: Mapping[str, str], *, panel: str = "") -> None:
             zorder=5,
             bbox={"facecolor": PAPER, "alpha": 0.8, "linewidth": 0, "pad": 0.8},
         )
+
+
+def _height(axes: Axes) -> float:
+    """Height of a panel in points."""
+    figure = axes.get_figure(root=True)
+    return float(axes.get_window_extent().height) * 72.0 / (figure.dpi if figure else 72.0)
 
 
 def direct_labels(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
@@ -270,7 +271,7 @@ def direct_labels(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> 
             textcoords="offset points",
             va="center",
             color=color,
-            fontsize=8.5,
+            fontsize=DIRECT,
             annotation_clip=False,
         )
 
@@ -287,25 +288,29 @@ def key_line(axes: Axes, series: Sequence[Series], *, margins: bool = False) -> 
         parts.append(("band" if many else "dot", "measured" + spread))
     if margins:
         parts.append(("margin", "margin"))
-    boxes: list[Artist] = []
+    # In points from the panel's upper left corner; the symbols are 15 wide, the widths of the texts are known.
+    figure = axes.get_figure(root=True)
+    if figure is None:
+        raise ValueError("axes must belong to a figure, got axes of none")
+    points = Affine2D().scale(1 / 72) + figure.dpi_scale_trans + ScaledTranslation(0.0, 1.0, axes.transAxes)  # type: ignore[arg-type]
+    left, low, middle, high = 0.0, 4.0, 8.0, 12.0
+
+    def stroke(x: Sequence[float], y: Sequence[float], **look: Any) -> None:
+        axes.add_line(Line2D([left + place for place in x], y, transform=points, color=INK, clip_on=False, **look))
+
+    def block(color: str, alpha: float) -> None:
+        axes.add_patch(Rectangle((left, low + 0.5), 15, 7, transform=points, facecolor=color, alpha=alpha, linewidth=0, clip_on=False))
+
     for symbol, text in parts:
-        area = DrawingArea(16, 8, 0, 0)
         if symbol == "line":
-            area.add_artist(Line2D([0, 15], [4, 4], color=INK, linewidth=1.3))
+            stroke([0, 15], [middle, middle], linewidth=1.3)
         elif symbol == "band":
-            area.add_artist(Rectangle((0, 0.5), 15, 7, facecolor=INK, alpha=0.2, linewidth=0))
-            area.add_artist(Line2D([0, 15], [4, 4], color=INK, linewidth=2.6, alpha=0.5))
+            block(INK, 0.2)
+            stroke([0, 15], [middle, middle], linewidth=2.6, alpha=0.5)
         elif symbol == "dot":
-            area.add_artist(Line2D([8, 8], [0, 8], color=INK, linewidth=1.3))
-            area.add_artist(Line2D([8], [4], color=INK, marker="o", markersize=6.0, alpha=0.5, markeredgewidth=0, linewidth=0))
+            stroke([8, 8], [low, high], linewidth=1.3)
+            stroke([8], [middle], marker="o", markersize=6.0, alpha=0.5, markeredgewidth=0, linewidth=0)
         else:
-            area.add_artist(Rectangle((0, 0.5), 15, 7, facecolor=MUTED, alpha=0.25, edgecolor=GRID, linewidth=0))
-        boxes += [area, TextArea(text, textprops={"color": MUTED, "fontsize": 8})]
-    if boxes:
-        packed = HPacker(children=boxes, align="center", pad=0, sep=5)
-        corner, over = (0.0, 1.0), axes.transAxes
-        axes.add_artist(
-            AnchoredOffsetbox(
-                "lower left", child=packed, pad=0.0, borderpad=0.35, frameon=False, bbox_to_anchor=corner, bbox_transform=over
-            )
-        )
+            block(MUTED, 0.25)
+        axes.text(left + 21, middle, text, transform=points, va="center_baseline", color=MUTED, fontsize=8)
+        left += 21 + text_width(text, 8.0) + 9

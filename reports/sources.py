@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 __all__ = ["FormulaSource", "claim_places", "formula_sources"]
@@ -49,7 +50,12 @@ def formula_sources(root: Path | None = None) -> dict[str, list[FormulaSource]]:
         >>> [source.file for source in formula_sources().get("X1", [])][:1]
         ['theory/alpha.py']
     """
-    root = Path(__file__).resolve().parent.parent if root is None else root
+    return _formula_sources(Path(__file__).resolve().parent.parent if root is None else root)
+
+
+@cache
+def _formula_sources(root: Path) -> dict[str, list[FormulaSource]]:
+    """Read once in a process: the parsing of all claim tests takes a second, and a harness writes several reports."""
     defined = _definitions(root)
     found: dict[str, set[FormulaSource]] = {}
     for path in sorted((root / "tests" / "claims").glob("test_*.py")):
@@ -78,7 +84,11 @@ def claim_places(root: Path | None = None) -> dict[str, list[str]]:
         >>> claim_places()["D2"][0].partition(":")[0]
         'theory/register/dynamics.py'
     """
-    root = Path(__file__).resolve().parent.parent if root is None else root
+    return _claim_places(Path(__file__).resolve().parent.parent if root is None else root)
+
+
+@cache
+def _claim_places(root: Path) -> dict[str, list[str]]:
     places: dict[str, list[str]] = {}
     for path in sorted((root / "theory" / "register").glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

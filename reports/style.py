@@ -13,10 +13,10 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -30,7 +30,7 @@ INK, MUTED, GRID, PAPER = "#1d2129", "#5d6673", "#e2e5ea", "#ffffff"
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072b2", "#d55e00", "#009e73", "#a8578b", "#b87a00", "#3a95cf"
 CYCLE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 
-_INDEX = re.compile(r"(?<!\w)([A-Za-zα-ωΑ-Ω])_([A-Za-z0-9]+)(?!\w)")
+_INDEX = re.compile(r"(?<!\w)(d?[A-Za-zα-ωΑ-Ω])_([A-Za-z0-9]+)(?!\w)")
 
 # Words that keep one colour in every figure.
 _MEANING = (
@@ -89,6 +89,9 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
+_applied: ContextVar[bool] = ContextVar("whether the style is applied", default=False)
+
+
 @contextmanager
 def style(salt: str = "clean-priority") -> Iterator[None]:
     """Apply the look for the time of drawing or saving one figure.
@@ -96,13 +99,25 @@ def style(salt: str = "clean-priority") -> Iterator[None]:
     Args:
         salt: text from which the names inside an SVG file are derived; the same salt gives the same names.
     """
+    if _applied.get():  # within a style only the salt differs
+        before = mpl.rcParams["svg.hashsalt"]
+        mpl.rcParams["svg.hashsalt"] = salt
+        try:
+            yield
+        finally:
+            mpl.rcParams["svg.hashsalt"] = before
+        return
     settings: dict[Any, Any] = {**mpl.rcParamsDefault, **_SETTINGS, "svg.hashsalt": salt}
     with mpl.rc_context(settings), warnings.catch_warnings():
         # A class named in a script that the font lacks is drawn as a box in the PNG and correctly in the SVG.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from font", category=UserWarning)
         # Restoring the defaults passes through parameters that matplotlib has renamed.
         warnings.simplefilter("ignore", category=mpl.MatplotlibDeprecationWarning)
-        yield
+        token = _applied.set(True)
+        try:
+            yield
+        finally:
+            _applied.reset(token)
 
 
 def color_of(name: str, position: int) -> str:
@@ -149,8 +164,8 @@ def to_png(figure: Figure, *, dpi: int = 160) -> bytes:
         figure.dpi = dpi
         canvas.draw()  # type: ignore[no-untyped-call]
         # On white paper a fourth channel says nothing; without it the file is smaller and written faster.
-        pixels = np.asarray(canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]
-        Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="png", compress_level=4, dpi=(dpi, dpi))
+        picture = Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba(), "raw", "RGBA", 0, 1)  # type: ignore[no-untyped-call]
+        picture.convert("RGB").save(buffer, format="png", compress_level=4, dpi=(dpi, dpi))
         figure.dpi = natural
         for artist, text in texts:
             artist.set_text(text)

@@ -12,7 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from reports.wording import SECTIONS, SIGNS, interval_text, number_text, rejected_claims
+from reports.wording import SECTIONS, SIGNS, estimate_text, interval_text, number_text, outcome, prediction_text, rejected_claims
 
 __all__ = ["COLORS", "print_claim", "print_comparison", "print_register", "print_run"]
 
@@ -93,7 +93,7 @@ def print_run(document: Mapping[str, Any], console: Console) -> None:
 def _effect(row: Mapping[str, Any]) -> Text:
     unit = f" {row['unit']}" if row["unit"] else ""
     interval = f"{interval_text(row['interval']) or 'exact'}{unit}"
-    return Text.assemble(f"{number_text(row['estimate'])} ", (interval, "dim"), f" vs {number_text(row['prediction'])}")
+    return Text.assemble(f"{estimate_text(row)} ", (interval, "dim"), f" vs {prediction_text(row)}")
 
 
 def _print_rejected(document: Mapping[str, Any], console: Console) -> None:
@@ -176,7 +176,7 @@ def print_claim(claim: Mapping[str, Any], console: Console, *, places: Sequence[
         add("Extends", Text(", ".join(claim["sources"])))
     add("Precisely", Text(claim["statement"]))
     if claim["hypotheses"]:
-        add("Under the hypotheses", _bullets(claim["hypotheses"]))
+        add("Under the hypotheses", _bullets([_hypothesis(text) for text in claim["hypotheses"]]))
     add("Expected of the statement as printed", Text.assemble(verdict_text(claim["expected"]), f"  {claim['reason']}"))
     printed = _side("As printed", claim["formula"], "", COLORS.get(claim["expected"], ""), SIGNS[claim["expected"]])
     corrected = _side("Correct form", claim["correction_formula"], claim["correction"], COLORS["AGREES"], SIGNS["AGREES"])
@@ -207,6 +207,11 @@ def print_claim(claim: Mapping[str, Any], console: Console, *, places: Sequence[
     )
 
 
+def _hypothesis(text: str) -> str:
+    """A hypothesis; one that the papers leave out says so."""
+    return f"{text.removeprefix('unstated: ').rstrip('.')} (not stated in the papers)." if text.startswith("unstated: ") else text
+
+
 def _bullets(texts: Sequence[str]) -> Table:
     """Lines with a hanging bullet."""
     grid = Table.grid(padding=(0, 1, 0, 0))
@@ -234,7 +239,7 @@ def _plain_table(title: str) -> Table:
 def print_comparison(comparison: Mapping[str, Any], console: Console) -> None:
     """Print what differs between two reports, as compare.compare found it."""
     if comparison["verdicts"]:
-        table = _plain_table("Verdicts that changed")
+        table = _plain_table("Verdicts that changed, came or went")
         for name in ("claim", "regime", "before", "now"):
             table.add_column(name)
         for change in comparison["verdicts"]:
@@ -246,7 +251,7 @@ def print_comparison(comparison: Mapping[str, Any], console: Console) -> None:
         for name in ("claim", "regime", "check", "before", "now"):
             table.add_column(name)
         for change in comparison["effects"]:
-            sides = (f"{number_text(side['estimate'])} {interval_text(side['interval'])}" for side in (change["before"], change["after"]))
+            sides = (f"{estimate_text(side)} {interval_text(side['interval'])}" for side in (change["before"], change["after"]))
             table.add_row(change["id"], change["regime"], change["check"], *sides)
         console.print(table)
     if comparison["provenance"]:
@@ -256,10 +261,7 @@ def print_comparison(comparison: Mapping[str, Any], console: Console) -> None:
         for change in comparison["provenance"]:
             table.add_row(change["name"], change["before"] or "–", change["after"] or "–")
         console.print(table)
-    changed = len(comparison["verdicts"]), len(comparison["effects"])
-    same = not any(changed)
+    same = not (comparison["verdicts"] or comparison["effects"])
     console.print(
-        Text(f"the same: {comparison['rows']} rows, {comparison['checks']} checks compared", style="bold green")
-        if same
-        else Text(f"changed: {changed[0]} verdicts, {changed[1]} effects", style="bold dark_orange3")
+        Text(f"the same: {outcome(comparison)}" if same else outcome(comparison), style="bold green" if same else "bold dark_orange3")
     )

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from reports.wording import prediction_text
+
 __all__ = ["COMMAND", "COMMANDS", "FILES", "read_trust", "trust_view", "write_trust"]
 
 COMMAND = "pytest tests/meta/test_kill_matrix.py tests/meta/test_calibration.py --trust-record reports/trust"
@@ -147,6 +149,7 @@ def _ledger(row: Mapping[str, Any]) -> dict[str, Any]:
     """Power, error spent and replicates of one row: the check that decided, and the sum over its random checks."""
     random = [check for check in row["checks"] if check["confidence"] is not None and check["confidence"] < 1]
     return {name: row[name] for name in ("id", "regime", "headline", "prediction", "margin", "detectable", "unit", "confidence")} | {
+        "predicted": prediction_text(row),
         "random": len(random),
         "exact": len(row["checks"]) - len(random),
         "spent": sum(1 - check["confidence"] for check in random),

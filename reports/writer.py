@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reports._validation import check_list, check_mapping, check_path
 from reports.diagnosis_page import render_diagnosis_html, render_diagnosis_markdown
 from reports.drawings import draw_all
 from reports.figure_data import FigureData
@@ -59,9 +60,13 @@ def write_report(
     Raises:
         ValueError: in one line, if the folder cannot be written or holds something else than a report, or the results do not fit together.
     """
+    from reports.agreement import ClaimResult
     from reports.document import build_document
 
     check_target(out)
+    results, figures = check_list(results, "results", ClaimResult, "claim results"), check_list(figures, "figures", FigureData, "figures")
+    check_mapping(provenance, "provenance")
+    problems, selection = check_list(problems, "problems", str, "texts"), check_list(selection, "selection", str, "claim ids")
     document = build_document(results, figures, provenance, problems=problems, selection=selection, register=register)
     write_document(out, document, figures)
     return document
@@ -77,7 +82,7 @@ def redraw(folder: Path | str, out: Path | str | None = None) -> dict[str, Any]:
     Raises:
         ValueError: in one line, if the report cannot be read or the target cannot be written.
     """
-    folder = Path(folder)
+    folder = check_path(folder, "folder")
     if not folder.is_dir():
         raise ValueError(f"{folder}: expected the folder of a report")
     document = read_report(folder, kinds=("report", "diagnosis"))
@@ -91,7 +96,7 @@ def check_target(out: Path | str) -> Path:
     Raises:
         ValueError: if it is a file, a folder with other content than a report, or the current folder or one above it.
     """
-    target = Path(out).expanduser().absolute()
+    target = check_path(out, "out").expanduser().absolute()
     try:
         if target.is_dir():
             here = Path.cwd()

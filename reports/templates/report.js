@@ -67,10 +67,11 @@
     heads.forEach(function (head, column) {
       var button = document.createElement("button");
       button.type = "button";
-      while (head.firstChild) { button.appendChild(head.firstChild); }
-      head.appendChild(button);
+      // The heading itself stays text: a heading that paper repeats on every page is printed without its buttons.
+      button.setAttribute("aria-label", "Sort by " + head.textContent.trim());
       button.title = "Sort by this column";
-      button.addEventListener("click", function () {
+      head.appendChild(button);
+      head.addEventListener("click", function () {
         var next = { none: "ascending", ascending: "descending", descending: "none" }[head.getAttribute("aria-sort") || "none"];
         heads.forEach(function (one) { one.removeAttribute("aria-sort"); });
         if (next !== "none") { head.setAttribute("aria-sort", next); }

@@ -165,6 +165,17 @@ def test_sort_by_title_and_by_verdict_and_back(opened: Any) -> None:
     assert len(set(ranks)) >= 3
 
 
+def test_headings_of_tables_stay_text_when_printed(opened: Any) -> None:
+    """Paper repeats the head of a long table on every page, and prints it there without its buttons."""
+    page = opened()
+    head = page.locator("table.matrix thead th").first
+    assert page.evaluate("document.querySelector('table.matrix thead th').firstChild.nodeType") == 3  # a text node
+    assert head.locator("button").get_attribute("aria-label") == "Sort by Claim"
+    page.emulate_media(media="print")
+    assert head.inner_text().strip() == "Claim"
+    assert not head.locator("button").is_visible()
+
+
 def focused(page: Page) -> dict[str, Any]:
     found: dict[str, Any] = page.evaluate(
         "(() => { const one = document.activeElement, look = getComputedStyle(one);"

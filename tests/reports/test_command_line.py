@@ -204,8 +204,11 @@ def test_claims_shows_one_claim_in_full(capsys: pytest.CaptureFixture[str]) -> N
     assert main(["claims", "D2"]) == 0
     out = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
     claim = CLAIMS["D2"]
-    for text in (claim.quote, claim.statement, claim.formula, claim.reason, claim.correction, claim.control, *claim.hypotheses):
+    for text in (claim.quote, claim.statement, claim.formula, claim.reason, claim.correction, claim.control):
         assert text in out
+    for text in claim.hypotheses:
+        words = text.removeprefix("unstated: ").rstrip(".")
+        assert words + (" (not stated in the papers)." if words != text.rstrip(".") else ".") in out
 
 
 def test_render_writes_elsewhere_and_in_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

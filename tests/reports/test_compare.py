@@ -11,6 +11,7 @@ import pytest
 
 from reports.compare import changed, compare, comparison_html
 from reports.schema import read_report
+from reports.wording import outcome
 
 
 @pytest.fixture
@@ -50,7 +51,11 @@ def test_lost_and_new_rows_are_changes(document: dict[str, Any]) -> None:
     other["claims"] = [one for one in other["claims"] if not (one["id"] == "G2" and "unit pairs" in one["regime"])]
     lost = compare(document, other)["verdicts"]
     assert lost == [{"id": "G2", "regime": "network at initialisation · unit pairs", "before": "AGREES", "after": ""}]
-    assert compare(other, document)["verdicts"][0]["after"] == "AGREES"
+    found = compare(other, document)
+    assert found["verdicts"][0]["after"] == "AGREES"
+    assert outcome(found).startswith("0 verdicts and 0 effects changed among ")
+    assert outcome(found).endswith(" that both reports have; 1 judgement is new.")
+    assert outcome(found) in comparison_html(found, before="a", after="b")
 
 
 def test_a_row_that_never_ran_on_either_side_is_no_change(document: dict[str, Any]) -> None:

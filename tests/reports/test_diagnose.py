@@ -238,7 +238,7 @@ def test_traces_of_different_tasks_are_refused() -> None:
         ({"noise_level": 0.3, "epochs": 0}, "epochs must be an integer >= 1"),
         ({"noise_level": 0.3, "learning_rate": 0.0}, "learning_rate must be a positive"),
         ({"noise_level": 0.3, "batch_size": 0}, "batch_size must be an integer >= 1"),
-        ({"noise_level": 0.3, "kernel_samples": 2}, "kernel_samples must be at least 16"),
+        ({"noise_level": 0.3, "kernel_samples": 2}, "kernel_samples must be an integer from 16"),
         ({"noise_level": 0.3, "device": "tpu"}, "device must be"),
         ({"observed_labels": [0, 1]}, r"observed labels must have one label per training sample"),
         ({"transition": [[0.5, 0.4], [0, 1]]}, "transition"),

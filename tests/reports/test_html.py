@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from markupsafe import escape
 
 from reports.document import build_document
 from reports.equations import EquationSheet
@@ -16,9 +17,10 @@ from reports.figure_data import FigureData
 from reports.figures import render
 from reports.html import render_html
 from reports.inline_svg import interval_picture
+from reports.markdown import render_markdown
 from reports.schema import read_report
 from reports.style import CYCLE, GRID, INK, MUTED
-from reports.wording import SIGNS, interval_text, number_text, typeset
+from reports.wording import SIGNS, effect, interval_text, number_text, prediction_text, typeset
 from tests.support.sample_report import PROVENANCE, sample_figures, sample_results
 from theory.claims import CLAIMS, SLIPS
 
@@ -161,6 +163,48 @@ def test_rejected_statements_stand_beside_their_corrections(text: str) -> None:
     assert part.count("As printed") == part.count("Correct</h4>") == 2
 
 
+def test_evidence_names_what_was_measured_on_both_sides(text: str, written: Path) -> None:
+    """A printed and a corrected form are often judged by different quantities: numbers without names would seem to contradict."""
+    rows = [row for row in read_report(written)["claims"] if row["verdict"] == row["expected"] == "DISAGREES"]
+    assert rows
+    section = text[text.index('<section id="rejected">') : text.index('<section id="claims">')]
+    for row in rows:
+        assert f"{typeset(row['headline'])}: <b>{escape(effect(row))}</b>" in section
+        correction = next((check for check in row["checks"] if check["role"] == "correction"), None)
+        if correction:
+            assert f"{typeset(correction['name'])}: {escape(effect(correction))}" in section
+
+
+def test_an_inequality_is_shown_as_one() -> None:
+    """Beside a measured share of 1, "predicted 1" would be the edge of the allowed values that happens to lie nearest."""
+    results = sample_results()
+    document = build_document(results, sample_figures(), PROVENANCE)
+    row = next(row for row in document["claims"] if row["checks"] and row["verdict"] == "AGREES")
+    check = row["checks"][0]
+    check |= {"region": [0.5, "inf"], "prediction": 1.0, "estimate": 1.0, "interval": [0.64, 1.0], "unit": "", "role": "statement"}
+    row |= {"headline": check["name"], "prediction": 1.0, "estimate": 1.0, "interval": [0.64, 1.0], "unit": ""}
+    assert prediction_text(row) == prediction_text(check) == "≥ 0.5"
+    page = render_html(document, {})
+    assert page.count("1.00 [0.64, 1.00], predicted ≥ 0.5") >= 2  # the row's line, and the picture's alternative text
+    assert "predicted ≥ 0.5" in render_markdown(document)
+
+
+def test_no_blank_stands_before_a_comma(text: str) -> None:
+    """As in "0.4593 , predicted 0.3425", where an exact value has no interval."""
+    shown = re.sub(r"<(style|script|svg|pre)\b.*?</\1>", "", text, flags=re.DOTALL)
+    shown = re.sub(r"<[^>]*>", "", shown)
+    assert not re.findall(r"[^\s(,] ,[^,\n]{0,20}", shown)
+
+
+def test_equations_side_by_side_may_break_apart() -> None:
+    sheet = EquationSheet()
+    both = str(sheet.render_all(r"a = 1, \quad b = 2"))
+    assert both.count("<svg") == 2
+    assert str(sheet.render_all(r"\mathrm{if}\quad b = 2")).count("<svg") == 1
+    assert not sheet.render_all("")
+    assert "<code" in sheet.render_all(r"a = \nonsense, \quad b = 2")
+
+
 def test_texts_from_outside_are_escaped() -> None:
     """Names of classes, data sets and files are other people's words."""
     evil = "<script>alert(1)</script>\"'&{{ 7*7 }}"
@@ -229,6 +273,9 @@ def test_bad_formula_is_shown_as_it_stands() -> None:
         ("softmax(h)_c", "softmax(h)<sub>c</sub>"),
         ("snake_case stays", "snake_case stays"),
         ("a_<b>", "a_&lt;b&gt;"),
+        ("√(Lθ_d/π)", "√(Lθ<sub>d</sub>/π)"),
+        ("∑_{(x,y)∈S} l", "∑<sub>(x,y)∈S</sub> l"),
+        ("{α_t}^T_{t=0}", "{α<sub>t</sub>}<sup>T</sup><sub>t=0</sub>"),
     ],
 )
 def test_indices_in_plain_text(given: str, wanted: str) -> None:
@@ -237,14 +284,28 @@ def test_indices_in_plain_text(given: str, wanted: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "wanted"),
-    [(0.70021, "0.7002"), (3e-13, "3·10⁻¹³"), (1e-10, "10⁻¹⁰"), (-2.5, "−2.5"), (None, "–"), ("-inf", "−∞"), (12345678.0, "1.235·10⁷")],
+    [
+        (0.70021, "0.7002"),
+        (3e-13, "3·10⁻¹³"),
+        (1e-10, "10⁻¹⁰"),
+        (-2.5, "−2.5"),
+        (None, "–"),
+        ("-inf", "−∞"),
+        (12345678.0, "1.235·10⁷"),
+        (31680.0, "31680"),
+        (483.2e3, "483200"),
+    ],
 )
 def test_numbers_for_reading(value: float | str | None, wanted: str) -> None:
     assert number_text(value) == wanted
 
 
 def test_interval_keeps_enough_digits_to_tell_its_ends_apart() -> None:
-    assert interval_text([0.50001, 0.50002]) == "[0.50001, 0.50002]"
+    assert interval_text([0.50001, 0.50002]) == "[0.500010, 0.500020]"
+    assert interval_text([1.6883, 1.7021]) == "[1.688, 1.702]"  # two digits of the width, both ends alike
+    assert interval_text([3.9e-9, 0.128]) == "[3.9·10⁻⁹, 0.13]"  # an end above zero is not written as zero
+    assert interval_text([-1e9, 2e9]) == "[−10⁹, 2·10⁹]"
+    assert interval_text([0.5, "inf"]) == "[0.5, ∞]"
     assert interval_text([0.5, 0.5]) == ""
 
 
