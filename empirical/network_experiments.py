@@ -107,6 +107,9 @@ def _two_classes(
 ) -> Experiment:
     """Fig. 12 [A] and the sweeps: the network of Fig. 5 with another width, learning rate or initialisation, on fewer samples and seeds."""
     small = source == "digits"
+    usual = 0.2 if small else 0.15
+    rate = learning_rate or usual
+    longer = max(1, round(usual / rate))  # a smaller rate comes as far in time η·step
     mnist = DataSpec(
         name="mnist",
         classes=(7, 9),
@@ -120,8 +123,8 @@ def _two_classes(
         noise_level=0.4,
         network=NetworkSpec(width=width, depth=2, convention=convention, centred=centred),
         training=TrainingSpec(
-            learning_rate=learning_rate or (0.2 if small else 0.15),
-            steps=400 if small else _pick(tier, 300, 400, 2880),
+            learning_rate=rate,
+            steps=longer * (400 if small else _pick(tier, 300, 400, 2880)),
             batch_size=64 if small else _pick(tier, 128, 256, 256),
             n_records=_pick(tier, 16, 24, 40),
         ),

@@ -14,20 +14,12 @@ from empirical.experiments import Experiment, experiment, seeds_by_rule
 from empirical.inference import mean_interval, rate_in_width
 from reports.agreement import Range
 from reports.evidence import Agreement
-from tests.support.figure_runs import NOT_QUICK, at, course, each_network, left_out_stop
+from tests.support.figure_runs import NOT_QUICK, TWO_CLASS_PANELS, course, left_out_stop, two_class_dynamics
 from tests.support.histories import History, predicted_history
 from tests.support.paired import label_draws
 
 Array = NDArray[np.float64]
 NONE = {"none allowed": 0.0}
-PANELS = (
-    ("Clean error", "clean_error"),
-    ("Clean mean residual", "clean_residual"),
-    ("Test error", "test_error"),
-    ("Noisy error", "noise_error"),
-    ("Noisy mean residual", "noise_residual"),
-    ("Training error", "train_error"),
-)
 # Mini-batches; 24 networks of every width on digits. The width 512 is that of Fig. 5.
 DIGITS = {32: "digits-7-9-width-32", 128: "digits-7-9-width-128", 512: "digits-7-9-sgd"}
 MNIST = {width: f"mnist-7-9-width-{width}" for width in (32, 128, 512, 2048)}
@@ -56,30 +48,16 @@ def test_every_width(agreement: Agreement, data: str, widths: dict[int, str], ti
     """Row F5 at each width: to the stopping point clean error falls and the noisy ones rise; from their peak on they fall."""
     if agreement.tier not in tiers:
         pytest.skip(LATER)
-    rate, arrays, stops, effects = agreement.error_rate, {}, [], []
+    arrays, stops, effects = {}, [], []
     for width, name in widths.items():
         run = agreement.measure(name)
         stop = left_out_stop(run["test_error"].values)
-        text = f"m = {width}: "
-        for what, quantity, sign in (
-            ("fall of the clean error", "clean_error", -1),
-            ("fall of the clean residual", "clean_residual", -1),
-            ("rise of the noisy error", "noise_error", 1),
-            ("rise of the noisy residual", "noise_residual", 1),
-        ):
-            change = sign * (at(run, quantity, stop) - run[quantity].values[:, 0])
-            each_network(agreement.check, f"{text}{what} to the stopping point", change, error_rate=rate)
-        for what, quantity in (("error", "noise_error"), ("residual", "noise_residual")):
-            values = run[quantity].values
-            fall = at(run, quantity, left_out_stop(-values)) - values[:, -1]
-            each_network(agreement.check, f"{text}later fall of the noisy {what}", fall, error_rate=rate)
-        fall = run["noise_residual"].values[:, 0] - at(run, "noise_residual", stop)
-        each_network(agreement.control, f"{text}clean and noise exchanged: fall of the noisy residual", fall, error_rate=rate)
+        two_class_dynamics(agreement, run, f"m = {width}: ")
         time = run["time"].values
         shown = time > 0
         stops.append(f"{time[int(np.median(stop))]:.3g} at m = {width}")
         effects.append(f"{run['noise_loss'].values.max(axis=1).mean() - run['noise_loss'].values[:, 0].mean():.3f}")
-        for panel, quantity in PANELS:
+        for panel, quantity in TWO_CLASS_PANELS:
             arrays |= course(f"{panel}|m = {width}", time[shown], run[quantity].values[:, shown])
     agreement.note(
         f"Early stopping point, time η·step: {', '.join(stops)}: PyTorch's parametrisation learns faster the wider it is. Rise of the "
@@ -182,7 +160,7 @@ def against_limit(run: xr.Dataset, foreseen: History, width: int, *, last: bool)
     time = run["time"].values
     shown = (time > 0) & (time <= 120)
     arrays: dict[str, Array] = {}
-    for panel, quantity in PANELS:
+    for panel, quantity in TWO_CLASS_PANELS:
         if hasattr(foreseen, quantity):
             arrays |= course(f"{panel}|m = {width}", time[shown], run[quantity].values[:, shown])
             if last:

@@ -298,15 +298,19 @@ def test_sequences_under_optional_stopping(book: Book, name: str) -> None:
 BLOCKS = (32, 64, 128, 256)  # numbers of seeds at the looks of a check that starts with 32 and may draw up to 256
 KINDS: dict[str, sequential.Sequence] = {
     "betting": sequential.Bounded(),
+    "counted": sequential.Counted(BLOCKS[0]),
     "normal mixture": sequential.KnownSpread(sigma=1.0),
     "Student mixture": sequential.Normal(),
 }
 
 
+SHARES = ("betting", "counted")  # kinds that judge a probability; the others judge the mean of a normal law
+
+
 def seeds_for(kind: str, generator: np.random.Generator, repetitions: int, shift: float) -> Array:
     """``[256, repetitions]``: whether clean dominates a class (P = 0.657 at δ = 0.4), or logits at initialisation, of shifted mean."""
     shape = (BLOCKS[-1], repetitions)
-    if kind == "betting":
+    if kind in SHARES:
         return (generator.random(shape) < LOG_RATIO.probability_clean_dominates + shift).astype(float)
     return generator.standard_normal(shape) + shift
 
@@ -315,6 +319,7 @@ def looks_of(kind: str, draws: Array, error_rate: float) -> Estimate:
     """The intervals at the four looks, for all repetitions at once ``[4, repetitions]``."""
     estimator: Callable[..., Estimate] = {
         "betting": inference.betting_sequence,
+        "counted": counted_intervals,
         "normal mixture": lambda x, error_rate: inference.normal_mixture_sequence(x, error_rate=error_rate, sigma=1.0),
         "Student mixture": inference.t_mixture_sequence,
     }[kind]
@@ -323,19 +328,27 @@ def looks_of(kind: str, draws: Array, error_rate: float) -> Estimate:
     return Estimate(**ends, confidence=1 - error_rate, n_seeds=BLOCKS[-1], method=kind)
 
 
+def counted_intervals(draws: Array, *, error_rate: float) -> Estimate:
+    """`Counted` at one look, all repetitions at once: its interval for each number of ones that there can be."""
+    rule, n = sequential.Counted(BLOCKS[0]), len(draws)
+    table = [rule.estimate((np.arange(n) < ones).astype(float), error_rate, "") for ones in range(n + 1)]
+    ends = {name: np.array([getattr(one, name) for one in table])[draws.sum(axis=0).astype(int)] for name in ("value", "lower", "upper")}
+    return Estimate(**ends, confidence=1 - error_rate, n_seeds=n, method="counted")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_drawing_seeds_until_decided(book: Book, kind: str) -> None:
     """What `judge_sequentially` does: 32 seeds, then as many again while the verdict is open, 256 at most."""
     generator, count = rng(101, sorted(KINDS).index(kind)), book.repetitions
-    truth = LOG_RATIO.probability_clean_dominates if kind == "betting" else 0.0
-    law = "clean dominates" if kind == "betting" else "logits at initialisation"
+    truth = LOG_RATIO.probability_clean_dominates if kind in SHARES else 0.0
+    law = "clean dominates" if kind in SHARES else "logits at initialisation"
     without_margin = stopped(looks_of(kind, seeds_for(kind, generator, count, 0.0), ALPHA), truth, 0.0)
     book.count(
         f"judge_sequentially, {kind}", f"{law}, 32 to 256 seeds", "false alarms", without_margin.count(Verdict.DISAGREES), limit=ALPHA
     )
     # Half-width h at the cap, margin 2h, detectable 4h, as for a fixed number of seeds.
     half = 1.1 * float(np.median(np.asarray(looks_of(kind, seeds_for(kind, generator, count, 0.0), POWER_RATE).half_width)[-1]))
-    assert kind != "betting" or truth - 4 * half > 0
+    assert kind not in SHARES or truth - 4 * half > 0
 
     def verdicts(at: float) -> list[Verdict]:
         return stopped(looks_of(kind, seeds_for(kind, generator, count, -at * 4 * half), POWER_RATE), truth, 2 * half)
@@ -347,7 +360,7 @@ def test_drawing_seeds_until_decided(book: Book, kind: str) -> None:
 def test_looks_decide_as_judge_sequentially_does(kind: str) -> None:
     generator = rng(102, sorted(KINDS).index(kind))
     draws = np.concatenate([seeds_for(kind, generator, 8, shift) for shift in (0.0, -0.2, -0.45)], axis=1)
-    truth = LOG_RATIO.probability_clean_dominates if kind == "betting" else 0.0
+    truth = LOG_RATIO.probability_clean_dominates if kind in SHARES else 0.0
     said = stopped(looks_of(kind, draws, ALPHA), truth, 0.2)
     assert len(set(said)) > 1
     for column, wanted in zip(draws.T, said, strict=True):

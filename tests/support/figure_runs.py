@@ -25,6 +25,7 @@ __all__ = [
     "NOT_QUICK",
     "RESNET",
     "RESNET_LATER",
+    "TWO_CLASS_PANELS",
     "Drawing",
     "at",
     "course",
@@ -36,11 +37,20 @@ __all__ = [
     "measured",
     "se_of_test_error",
     "stop_mark",
+    "two_class_dynamics",
 ]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 NONE = {"none allowed": 0.0}
+TWO_CLASS_PANELS = (
+    ("Clean error", "clean_error"),
+    ("Clean mean residual", "clean_residual"),
+    ("Test error", "test_error"),
+    ("Noisy error", "noise_error"),
+    ("Noisy mean residual", "noise_residual"),
+    ("Training error", "train_error"),
+)
 MANY = 21  # networks from which on a mean is judged with an interval: Student's at 1e-6 is then below 1.5 standard deviations wide
 
 CNN = (
@@ -160,6 +170,25 @@ def each_network(judge: Callable[..., Any], text: str, values: NDArray[np.floati
     else:
         share = exact(float((np.asarray(values) > above).mean()), n_seeds=n)
         judge(f"{text}, share of these {n} networks", prediction=1.0, estimate=share, margin=NONE)
+
+
+def two_class_dynamics(agreement: Agreement, run: xr.Dataset, text: str) -> None:
+    """Row F5 of some networks: to the stopping point clean error falls and the noisy ones rise; from their peak on they fall."""
+    rate, stop = agreement.error_rate, left_out_stop(run["test_error"].values)
+    for what, quantity, sign in (
+        ("fall of the clean error", "clean_error", -1),
+        ("fall of the clean residual", "clean_residual", -1),
+        ("rise of the noisy error", "noise_error", 1),
+        ("rise of the noisy residual", "noise_residual", 1),
+    ):
+        change = sign * (at(run, quantity, stop) - run[quantity].values[:, 0])
+        each_network(agreement.check, f"{text}{what} to the stopping point", change, error_rate=rate)
+    for what, quantity in (("error", "noise_error"), ("residual", "noise_residual")):
+        values = run[quantity].values
+        fall = at(run, quantity, left_out_stop(-values)) - values[:, -1]
+        each_network(agreement.check, f"{text}later fall of the noisy {what}", fall, error_rate=rate)
+    fall = run["noise_residual"].values[:, 0] - at(run, "noise_residual", stop)
+    each_network(agreement.control, f"{text}clean and noise exchanged: fall of the noisy residual", fall, error_rate=rate)
 
 
 def left_out_stop(test_error: Array) -> Index:
