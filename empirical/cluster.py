@@ -32,6 +32,7 @@ _ADDRESS = re.compile(r"local:[1-9]\d{0,3}|(?:tcp|tls|ucx|ws|wss)://[^\s/]+:\d{1
 
 _SCHEDULER_PATIENCE = 30.0  # seconds in which a scheduler must answer
 _WORKER_PATIENCE = 600.0  # seconds that a run waits for a cluster that has no worker left
+_BUSY_PATIENCE = 600.0  # seconds for which a scheduler in this process may be too busy to answer
 
 
 class ClusterWarning(UserWarning):
@@ -127,7 +128,7 @@ def connect(address: str, *, timeout: float = 600.0) -> Iterator[Client]:
             # Its scheduler lives in this process, so silence means that the machine is busy (ten thousand tasks handed over on a machine
             # at load 17 were seen to take longer than the usual 30 s), never that it is gone; a dead worker closes its connection.
             patience = {"distributed.deploy.lost-worker-timeout": f"{_WORKER_PATIENCE:g}s", "distributed.scheduler.allowed-failures": 1}
-            patience |= dict.fromkeys(("distributed.comm.timeouts.connect", "distributed.comm.timeouts.tcp"), f"{_WORKER_PATIENCE:g}s")
+            patience |= dict.fromkeys(("distributed.comm.timeouts.connect", "distributed.comm.timeouts.tcp"), f"{_BUSY_PATIENCE:g}s")
             stack.enter_context(dask.config.set(patience))
             cluster = stack.enter_context(
                 LocalCluster(
@@ -141,7 +142,7 @@ def connect(address: str, *, timeout: float = 600.0) -> Iterator[Client]:
                     silence_logs=logging.CRITICAL,
                 )
             )
-            client = stack.enter_context(Client(cluster, timeout=_WORKER_PATIENCE, set_as_default=False))
+            client = stack.enter_context(Client(cluster, timeout=_BUSY_PATIENCE, set_as_default=False))
         else:
             try:
                 client = stack.enter_context(Client(address, timeout=_SCHEDULER_PATIENCE, set_as_default=False))
