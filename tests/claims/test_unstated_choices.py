@@ -13,8 +13,8 @@ from tests.support.figure_runs import NOT_QUICK, TWO_CLASS_PANELS, course, left_
 CHOICES = {
     "η = 0.05": "mnist-7-9-rate-0.05",
     "η = 0.5": "mnist-7-9-rate-0.5",
-    "Eq. (2) [B], random output": "mnist-7-9-initial-random-sgd",
-    "Eq. (2) [B], output 0": "mnist-7-9-initial-centred-sgd",
+    "h₀ drawn": "mnist-7-9-initial-random-sgd",
+    "h₀ = 0": "mnist-7-9-initial-centred-sgd",
 }
 
 
@@ -41,8 +41,8 @@ def test_other_learning_rates_and_initialisations(agreement: Agreement) -> None:
         "figure_12",
         id="figure-5-choices-mnist-7-9",
         title="Fig. 5: learning dynamics at other learning rates and initialisations, MNIST 7/9, δ = 0.4",
-        caption=f"Means and range of the networks of each choice. Early stopping point: {'; '.join(stops)}. How fast it all goes depends "
-        "on the choice, the order in which it does not.",
+        caption="Means and range of the networks of each choice; h₀ is the output at the start of the network of Eq. (2) [B]. Early "
+        f"stopping point: {'; '.join(stops)}. How fast it all goes depends on the choice, the order in which it does not.",
         arrays=arrays,
         labels={"x": "steps"},
     )

@@ -129,7 +129,8 @@ ROWS = (
         expected="AGREES",
         reason=(
             "Net change between start and stopping point has the stated signs; step by step it is not monotone (with the infinite-width "
-            "kernel the noisy error peaks at t = 7, before the stopping point t = 11)."
+            "kernel the noisy error peaks at t = 7, before the stopping point t = 11). The same order at a third and three times the "
+            "rate, and from the networks of Eq. (2) [B], with their random output and from output 0."
         ),
         control="Clean and noise exchanged: the noisy residual must not fall at first; δ = 0, permuted labels, shuffled masks in row R4.",
     ),
