@@ -59,7 +59,8 @@ def test_yes_on_easy_and_hard_pairs(classes: tuple[int, int], level: float) -> N
     assert report.verdicts["until-when"] == "reached"
     assert report.verdicts["label-free-rule"] == "reached"
     start = report.answers["dominance"]["numbers"][0]
-    assert start["value"] == pytest.approx((1 - level) / level, rel=0.25)
+    # A network's ratio scatters by 0.07: 0.04 by its output (row F6), as much by which labels are flipped; five standard errors of a mean.
+    assert start["value"] == pytest.approx((1 - level) / level, rel=5 * 0.07 / np.sqrt(len(start["per_seed"])))
     if "yes" in allowed and level < 0.45:
         assert report.verdicts["explanation"] == "both"
         assert report.verdicts["existence"] == "yes"
@@ -128,7 +129,7 @@ def test_a_class_transition_matrix_and_given_labels() -> None:
     data = digits((0, 1))
     report = diagnosed(data, transition=[[1.0, 0.0], [0.4, 0.6]], seeds=3)
     assert report.document["task"]["noise"] == "transition matrix"
-    np.testing.assert_allclose(report.document["task"]["class_noise_level"], [0.0, 0.4], atol=0.01)
+    np.testing.assert_allclose(report.document["task"]["class_noise_level"], [0.0, 0.4], atol=0.5 / 100)  # whole samples of more than 100
     observed = corrupt_labels(data.train_truth, 0.3, n_classes=2, seed=5).observed
     given = diagnosed(data, observed_labels=observed, seeds=3)
     assert given.verdicts["clean-priority"] == "yes"
