@@ -3,7 +3,7 @@
 What it takes beside the inputs that are handed to it, in bytes:
 
 * *always*: the inputs in the network's type and their order by segment, 3C segment gradients of p numbers, the block of them that is
-  turned to float64, the results, and ``_OVERHEAD`` for what PyTorch and its libraries take themselves;
+  turned to float64, the results, and ``OVERHEAD`` for what PyTorch and its libraries take themselves;
 * *for each sample of a chunk*: what the graph of one evaluation saves, counted on one sample, and three times the inputs and outputs of
   the layers: these themselves, the signals under observed and under true labels, and the arrays from which signals are being made;
 * *where it fits besides*: activations and signals of all samples, which else are computed twice.
@@ -22,14 +22,14 @@ from empirical._validation import check_integer
 from empirical.layer_gradients import FORMED_ELEMENTS, GRAM_BLOCK
 from empirical.layer_signals import Layer, forward_pass
 
-__all__ = ["MemoryPlan", "plan_memory"]
+__all__ = ["CHUNK_ELEMENTS", "FORMED_ARRAYS", "OVERHEAD", "MemoryPlan", "bytes_per_sample", "plan_memory"]
 
-_OVERHEAD = 32 * 2**20
+OVERHEAD = 32 * 2**20
 # Activations and signals are kept between the two passes up to this many numbers (256 MiB in float32), else recomputed.
 _KEPT_ELEMENTS = 2**26
 _CHUNK_SIZE = 512  # samples per chunk at most, where chunk_size is not given …
-_CHUNK_ELEMENTS = 2**24  # … and activations and signals of a chunk, unless all layers are linear
-_FORMED_ARRAYS = 4  # arrays of FORMED_ELEMENTS numbers at once, where gradients of a few samples are formed
+CHUNK_ELEMENTS = 2**24  # … and activations and signals of a chunk, unless all layers are linear
+FORMED_ARRAYS = 4  # arrays of FORMED_ELEMENTS numbers at once, where gradients of a few samples are formed
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,11 @@ def plan_memory(
     if chunk_size is not None:
         size = check_integer(chunk_size, "chunk_size")
     else:
-        size = _CHUNK_SIZE if dense else min(_CHUNK_SIZE, max(1, _CHUNK_ELEMENTS // forward_pass(model, layers, x[:1]).numbers_per_sample))
+        size = _CHUNK_SIZE if dense else min(_CHUNK_SIZE, max(1, CHUNK_ELEMENTS // forward_pass(model, layers, x[:1]).numbers_per_sample))
     if memory_budget is None:
         return MemoryPlan(size, _KEPT_ELEMENTS)
     budget, bytes_each = check_integer(memory_budget, "memory_budget"), x.element_size()
-    fixed, per_sample = _fixed_bytes(layers, x, n_classes, dense=dense), _bytes_per_sample(model, layers, x)
+    fixed, per_sample = _fixed_bytes(layers, x, n_classes, dense=dense), bytes_per_sample(model, layers, x)
     if fixed + per_sample > budget:
         parameters = sum(value.numel() for layer in layers for value in layer.parameters.values())
         raise ValueError(
@@ -94,12 +94,12 @@ def _fixed_bytes(layers: tuple[Layer, ...], x: Tensor, n_classes: int, *, dense:
     largest = max(value.numel() for layer in layers for value in layer.parameters.values())
     preparing = x.numel() * (8 + bytes_each)  # numbers of any other type become float64 first; then the order by segment
     results = 8 * n * 7 * n_classes  # norms, inner products, cosines, residuals, logits: at most 7C numbers of float64, twice over
-    formed = 0 if dense else _FORMED_ARRAYS * bytes_each * max(FORMED_ELEMENTS, largest)
+    formed = 0 if dense else FORMED_ARRAYS * bytes_each * max(FORMED_ELEMENTS, largest)
     passes = x.numel() * bytes_each + rows * (parameters * bytes_each + 2 * 8 * min(GRAM_BLOCK, largest)) + results + formed
-    return _OVERHEAD + max(preparing, passes)
+    return OVERHEAD + max(preparing, passes)
 
 
-def _bytes_per_sample(model: nn.Module, layers: tuple[Layer, ...], x: Tensor) -> int:
+def bytes_per_sample(model: nn.Module, layers: tuple[Layer, ...], x: Tensor) -> int:
     """Bytes that each sample of a chunk takes while it is evaluated; see the module."""
     own = {value.untyped_storage().data_ptr() for value in model.state_dict(keep_vars=True).values() if isinstance(value, Tensor)}
     saved: dict[int, int] = {}

@@ -157,9 +157,9 @@ def _logits(name: str, tier: str, source: str) -> GradientSample:
     )
 
 
-def _kernel_at_start(name: str, tier: str) -> GradientSample:
-    """Tangent kernels of the CNN on all its training digits before training: Fig. 7, 8, 11 [A] if they stayed as they are."""
-    training = _convolutional(name, tier, "digits", 0.3)
+def _kernel_at_start(name: str, tier: str, source: str) -> GradientSample:
+    """Tangent kernels of the CNN on all its training samples before training: Fig. 1, 7, 8, 11, 13 [A] if they stayed as they are."""
+    training = _convolutional(name, tier, source, 0.3)
     return GradientSample(
         name=name, data=training.data, noise_level=0.3, network=training.network, seeds=seeds_by_rule(name, 2), kernel=True
     )
@@ -184,8 +184,9 @@ def _build() -> dict[str, tuple[str, Callable[[str], _Specification]]]:
         for width in (32, 64, 128, 256, 512, 1024, 2048):
             text = f"Fig. 12: {source} 7 and 9, two hidden layers of {width}, mini-batches, δ = 0.4"
             add(f"{source}-7-9-width-{width}", text, _two_classes, source, width=width)
+        text = f"Fig. 1, 7, 8, 11, 13: tangent kernels at initialisation, {source}, ten classes, CNN"
+        add(f"{source}-cnn-kernel", text, _kernel_at_start, source)
         add(f"figure-10-{source}", f"Fig. 10: directions of single-logit gradients, {source}, CNN, δ = 0.3", _logits, source)
-    add("digits-cnn-kernel", "Fig. 7, 8, 11: tangent kernels at initialisation, digits, ten classes, CNN", _kernel_at_start)
     for source, level in (("digits", 0.3), ("cifar10", 0.4)):
         for suffix, normalization in (("", "batch"), ("-group", "group")):
             text = f"Fig. 7, 8, 11: {source}, ten classes, ResNet-9 with {normalization} normalisation, mini-batches, δ = {level}"

@@ -1,12 +1,15 @@
 """The empirical tangent kernel K(x, z) = ⟨∇h(x), ∇h(z)⟩ of a finite network, layer by layer, without ever holding n × p numbers.
 
-A linear layer with activations a and signals δ = ∂h/∂z contributes ⟨a(x), a(z)⟩⟨δ(x), δ(z)⟩ by its weights and ⟨δ(x), δ(z)⟩ by its biases;
-for a layer of any other kind the gradients of a few samples in this layer are formed at a time.
+A linear layer with activations a and signals δ = ∂h/∂z contributes ⟨a(x), a(z)⟩⟨δ(x), δ(z)⟩ by its weights and ⟨δ(x), δ(z)⟩ by its biases.
+A layer of any other kind contributes inner products of its gradients, formed once per sample where they are fewer numbers than activations
+and signals (a convolution's are), else of a few samples at a time. The kernel is made in tiles of samples × samples
+(``empirical.kernel_plan``); of a symmetric one each pair of tiles is computed once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,6 +19,7 @@ from torch import Tensor, nn
 from empirical._validation import as_real_array, check_flag, check_integer, check_integers
 from empirical.batched import NetworkBatch
 from empirical.devices import resolve_device
+from empirical.kernel_plan import holds_gradients, plan_kernel
 from empirical.layer_gradients import sample_gradients, samples_at_a_time
 from empirical.layer_signals import Layer, as_inputs, forward_pass, trainable_layers
 
@@ -23,22 +27,30 @@ __all__ = ["empirical_ntk", "sample_tangent_kernels"]
 
 
 def empirical_ntk(
-    model: nn.Module, x: ArrayLike | Tensor, z: ArrayLike | Tensor | None = None, *, blocks: bool = False, chunk_size: int = 2048
+    model: nn.Module,
+    x: ArrayLike | Tensor,
+    z: ArrayLike | Tensor | None = None,
+    *,
+    blocks: bool = False,
+    chunk_size: int = 2048,
+    memory_budget: int | None = None,
 ) -> NDArray[np.floating]:
     """Measure the empirical tangent kernel of a network at its present parameters.
 
     Args:
         model: network of rows ``[n, d]`` as for ``gradient_geometry``; output ``[n]`` or ``[n, C]``.
         x: inputs ``[n, d]``, converted to the network's type and device.
-        z: inputs ``[n', d]``; ``x`` itself by default, and then the kernel is symmetric.
+        z: inputs ``[n', d]``; ``x`` itself by default, and then the kernel is symmetric bit for bit.
         blocks: with C > 1 logits, return every block ⟨∇h_k(x), ∇h_l(z)⟩ in place of the mean of the diagonal blocks.
-        chunk_size: rows of the kernel computed at a time; memory is O((n + n')·width) beside the result.
+        chunk_size: samples of either side of a tile at most.
+        memory_budget: bytes that the computation and its result may take beside the inputs; tiles are then as small as that asks.
 
     Returns:
         kernel ``[n, n']`` in the network's type, (1/C) Σ_k ⟨∇h_k(x), ∇h_k(z)⟩; with ``blocks`` ``[C, C, n, n']``.
 
     Raises:
-        ValueError: if an input is not a finite ``[n, d]`` without zero rows, or a layer is not supported.
+        ValueError: if an input is not a finite ``[n, d]`` without zero rows, a layer is not supported, or the budget is too small; the line
+            says what would do.
 
     Source: K_ij = ⟨∇h(x_i), ∇h(x_j)⟩, §3 [A], [B]; Jacot et al. (2018).
 
@@ -49,34 +61,43 @@ def empirical_ntk(
         True
     """
     layers = trainable_layers(model)
-    size = check_integer(chunk_size, "chunk_size")
     check_flag(blocks, "blocks")
     left = as_inputs(model, x, "x")
     right = left if z is None else as_inputs(model, z, "z")
     if right.shape[1] != left.shape[1]:
         raise ValueError(f"z must have {left.shape[1]} columns as x, got {right.shape[1]}")
-    right_factors = _factors(model, layers, right)
-    logits = len(right_factors[0][1])
+    plan = plan_kernel(model, layers, left, right, blocks=blocks, chunk_size=chunk_size, memory_budget=memory_budget)
+    logits = plan.logits
     result = left.new_empty(*((logits, logits) if blocks else ()), len(left), len(right))
-    for start in range(0, len(left), size):
-        rows = slice(start, start + size)
-        left_factors = right_factors if z is None and len(left) <= size else _factors(model, layers, left[rows])
-        for k in range(logits):
-            for j in range(logits) if blocks else (k,):
-                block = _block(layers, left_factors, right_factors, k, j)
+    pairs = [(k, j) for k in range(logits) for j in (range(logits) if blocks else (k,))]
+    for start in range(0, len(left), plan.tile):
+        rows = slice(start, start + plan.tile)
+        ours = _Factors.of(model, layers, left[rows], plan.evaluated)
+        for first in range(0 if z is not None else start, len(right), plan.tile):
+            columns = slice(first, first + plan.tile)
+            diagonal = z is None and first == start
+            theirs = ours if diagonal else _Factors.of(model, layers, right[columns], plan.evaluated)
+            tile = result[..., rows, columns]
+            for k, j in pairs:
+                block = ours.block(theirs, k, j)
                 if blocks:
-                    result[k, j, rows] = block
+                    tile[k, j] = block
                 elif k == 0:
-                    result[rows] = block / logits
+                    tile[:] = block / logits
                 else:
-                    result[rows] += block / logits
-    if z is None:  # chunks of rows may differ from their mirror image by rounding
-        mirror = result.transpose(-1, -2).transpose(0, 1) if blocks else result.T
-        result = (result + mirror) / 2
+                    tile += block / logits
+            if diagonal:  # equal to its mirror image but for rounding
+                tile.copy_((tile + _mirrored(tile)) / 2)
+            elif z is None:
+                result[..., columns, rows] = _mirrored(tile)
     array: NDArray[np.floating] = result.cpu().numpy()
-    if logits == 1 and blocks:
-        return array.reshape(1, 1, *array.shape[-2:])
     return array
+
+
+def _mirrored(tile: Tensor) -> Tensor:
+    """K(z, x) of a tile K(x, z): ``[…, n', n]``, the logits of blocks exchanged, too."""
+    swapped = tile.transpose(-1, -2)
+    return swapped if tile.ndim == 2 else swapped.transpose(0, 1)
 
 
 def sample_tangent_kernels(
@@ -141,37 +162,89 @@ def sample_tangent_kernels(
     return xx, xz, zz
 
 
-def _factors(model: nn.Module, layers: tuple[Layer, ...], x: Tensor) -> list[tuple[Tensor, list[Tensor]]]:
-    """For each layer its activations ``[n, …]`` and the signals of each logit ``[n, …]``."""
-    evaluated = forward_pass(model, layers, x)
-    unit = torch.zeros_like(evaluated.output)
-    per_logit = []
-    for k in range(unit.shape[1]):
-        weights = unit.clone()
-        weights[:, k] = 1
-        per_logit.append(evaluated.signals(weights))
-    return [(activation, [signals[index] for signals in per_logit]) for index, activation in enumerate(evaluated.inputs)]
+@dataclass(frozen=True, eq=False)
+class _Factors:
+    """What the kernel needs of some samples.
+
+    Attributes:
+        layers: the network's layers with trainable parameters.
+        activations: for each layer ``[n, …]``; None where its gradients are held.
+        parts: for each layer and logit its signals ``[n, …]``, or its gradients, one array ``[n, numbers]`` per parameter.
+    """
+
+    layers: tuple[Layer, ...]
+    activations: tuple[Tensor | None, ...]
+    parts: tuple[tuple[tuple[Tensor, ...], ...], ...]
+
+    @classmethod
+    def of(cls, model: nn.Module, layers: tuple[Layer, ...], x: Tensor, evaluated: int) -> _Factors:
+        """Evaluate so many samples at a time, each part into arrays that are there already: small ones in between would split the heap."""
+        whole: _Factors | None = None
+        for start in range(0, len(x), evaluated):
+            piece = cls._evaluate(model, layers, x[start : start + evaluated])
+            if len(x) <= evaluated:
+                return piece
+            whole = whole or piece._of_length(len(x))
+            for target, values in zip(whole._arrays(), piece._arrays(), strict=True):
+                target[start : start + evaluated] = values
+        assert whole is not None
+        return whole
+
+    def _arrays(self) -> Iterator[Tensor]:
+        yield from (activation for activation in self.activations if activation is not None)
+        yield from (array for by_logit in self.parts for arrays in by_logit for array in arrays)
+
+    def _of_length(self, n: int) -> _Factors:
+        """Room for n samples."""
+
+        def room(array: Tensor) -> Tensor:
+            return array.new_empty(n, *array.shape[1:])
+
+        activations = tuple(None if activation is None else room(activation) for activation in self.activations)
+        return _Factors(self.layers, activations, tuple(tuple(tuple(map(room, part)) for part in parts) for parts in self.parts))
+
+    @classmethod
+    def _evaluate(cls, model: nn.Module, layers: tuple[Layer, ...], x: Tensor) -> _Factors:
+        passed = forward_pass(model, layers, x)
+        logits = passed.output.shape[1]
+        held: list[bool] = []
+        parts: list[list[tuple[Tensor, ...]]] = [[] for _ in layers]
+        for k in range(logits):
+            weights = torch.zeros_like(passed.output)
+            weights[:, k] = 1
+            signals = passed.signals(weights)
+            held = held or [holds_gradients(*one, logits) for one in zip(layers, passed.inputs, signals, strict=True)]
+            for index, (layer, activation, signal) in enumerate(zip(layers, passed.inputs, signals, strict=True)):
+                parts[index].append(_gradients(layer, activation, signal) if held[index] else (signal,))
+        activations = tuple(None if hold else activation for hold, activation in zip(held, passed.inputs, strict=True))
+        return cls(layers, activations, tuple(tuple(part) for part in parts))
+
+    def block(self, other: _Factors, k: int, j: int) -> Tensor:
+        """⟨∇h_k(x), ∇h_j(z)⟩ ``[n, n']`` for these samples x and others z."""
+        first = self.parts[0][0][0]
+        total = first.new_zeros(len(first), len(other.parts[0][0][0]))
+        for index, layer in enumerate(self.layers):
+            ours, theirs = self.parts[index][k], other.parts[index][j]
+            a, b = self.activations[index], other.activations[index]
+            if a is None or b is None:
+                for mine, yours in zip(ours, theirs, strict=True):
+                    total.addmm_(mine, yours.T)
+            elif layer.kind != "linear":
+                _add_formed(total, layer, (a, ours[0]), (b, theirs[0]))
+            else:
+                overlap = ours[0] @ theirs[0].T
+                if layer.trains_weight:
+                    total.addcmul_(a @ b.T, overlap, value=layer.scale**2)
+                if layer.trains_bias:
+                    total += overlap
+        return total
 
 
-def _block(
-    layers: tuple[Layer, ...],
-    left: list[tuple[Tensor, list[Tensor]]],
-    right: list[tuple[Tensor, list[Tensor]]],
-    k: int,
-    j: int,
-) -> Tensor:
-    """⟨∇h_k(x), ∇h_j(z)⟩ ``[n, n']``."""
-    total = left[0][1][0].new_zeros(len(left[0][0]), len(right[0][0]))
-    for layer, (a, signals_a), (b, signals_b) in zip(layers, left, right, strict=True):
-        if layer.kind != "linear":
-            _add_formed(total, layer, (a, signals_a[k]), (b, signals_b[j]))
-            continue
-        overlap = signals_a[k] @ signals_b[j].T
-        if layer.trains_weight:
-            total.addcmul_(a @ b.T, overlap, value=layer.scale**2)
-        if layer.trains_bias:
-            total += overlap
-    return total
+def _gradients(layer: Layer, activation: Tensor, signal: Tensor) -> tuple[Tensor, ...]:
+    """Gradients of all samples in one layer, for each trained parameter ``[n, numbers]``."""
+    size = samples_at_a_time(layer, activation, signal)
+    pieces = [sample_gradients(layer, *some) for some in zip(torch.split(activation, size), torch.split(signal, size), strict=True)]
+    return pieces[0] if len(pieces) == 1 else tuple(torch.cat(arrays) for arrays in zip(*pieces, strict=True))
 
 
 def _add_formed(total: Tensor, layer: Layer, left: tuple[Tensor, Tensor], right: tuple[Tensor, Tensor]) -> None:

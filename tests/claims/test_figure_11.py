@@ -16,9 +16,9 @@ from tests.support.figure_runs import (
     at,
     each_network,
     figure_regimes,
-    frozen_caption,
     left_out_stop,
 )
+from tests.support.frozen_kernel import frozen_caption
 from tests.support.histories import History
 from tests.support.regimes import FULL_BATCH, MINI_BATCHES, Regime
 from tests.support.replicates import RARELY, share_of_replicates
@@ -59,7 +59,11 @@ def test_noisy_loss_rises_then_falls(agreement: Agreement, regime: Regime) -> No
     arrays: dict[str, Array] = {}
     for label in ("clean", "noise"):
         arrays |= figure.series(label, f"{label}_loss", None if foreseen is None else getattr(foreseen, f"{label}_loss").mean(axis=0))
-    theory = "Line: the infinite-width run of the same label draws." if foreseen is not None else frozen_caption(figure.theory)
+    theory = (
+        "Line: the infinite-width run of the same label draws."
+        if foreseen is not None
+        else frozen_caption(figure.theory, regime.experiment)
+    )
     figure.draw(
         "figure_11",
         title="Fig. 11: loss on clean and noisy samples",

@@ -15,9 +15,9 @@ from tests.support.figure_runs import (
     course,
     each_network,
     figure_regimes,
-    frozen_caption,
     left_out_stop,
 )
+from tests.support.frozen_kernel import frozen_caption
 from tests.support.regimes import Regime
 from theory.initialization_multiclass import multiclass_segment_ratio
 
@@ -63,7 +63,7 @@ def test_single_logit_ratio(agreement: Agreement, regime: Regime) -> None:
         "figure_8",
         title="Fig. 8: clean over noisy gradient at a class's own logit",
         caption=f"Geometric means of {len(stop)} networks, for the mean of all classes with its range. At the start the theory has "
-        f"(C − 1)(1 − δ)/δ = {np.exp(printed):.1f}. {frozen_caption(figure.theory)}",
+        f"(C − 1)(1 − δ)/δ = {np.exp(printed):.1f}. {frozen_caption(figure.theory, regime.experiment)}",
         arrays=arrays,
         **{"reference:(C − 1)(1 − δ)/δ": f"{np.exp(printed):.6g}"},
     )

@@ -20,10 +20,11 @@ from tests.support.figure_runs import (
     course,
     each_network,
     figure_regimes,
-    frozen_caption,
+    kernel_marks,
     left_out_stop,
     se_of_test_error,
 )
+from tests.support.frozen_kernel import frozen, frozen_caption
 from tests.support.regimes import Regime
 
 Array = NDArray[np.float64]
@@ -91,7 +92,7 @@ def test_u_shaped_test_error(agreement: Agreement, regime: Regime) -> None:
         "figure_1",
         title="Fig. 1: training and test error of a CNN",
         caption=f"Means and middle 80 % of {len(stop)} networks. Mean test error {error.mean(axis=0)[stop[0]]:.3f} at the early stopping "
-        f"point, {error[:, -1].mean():.3f} at the end. {frozen_caption(figure.theory)}",
+        f"point, {error[:, -1].mean():.3f} at the end. {frozen_caption(figure.theory, regime.experiment)}",
         arrays=figure.series("test", "test_error") | figure.series("train", "train_error"),
         **{"y": "error", "reference:noise level": f"{level:g}"},
     )
@@ -112,7 +113,7 @@ def test_learning_dynamics_with_ten_classes(agreement: Agreement, regime: Regime
         "figure_7",
         title="Fig. 7: learning dynamics with ten classes",
         caption=f"Means and middle 80 % of {len(run['seed'])} networks. The noisy error starts at the {GUESSING} of guessing. "
-        f"{frozen_caption(figure.theory)}",
+        f"{frozen_caption(figure.theory, regime.experiment)}",
         arrays=arrays,
     )
 
@@ -155,6 +156,7 @@ def named(stem: str, level: float) -> str:
             marks=[
                 pytest.mark.regime("trained CNN, noise sweep", data),
                 pytest.mark.experiments(*(named(stem, level) for level in levels), tiers=tuple(clear)),
+                *kernel_marks(stem),
             ],
         )
         for data, stem, levels, clear in SWEEPS
@@ -169,6 +171,7 @@ def test_every_noise_level(agreement: Agreement, data: str, stem: str, levels: t
     for level in levels:
         name = named(stem, level)
         run = agreement.measure(name)
+        theory = frozen(agreement, name, run)
         text = f"δ = {level:g}: "
         if level >= clear[agreement.tier]:
             u_shape(agreement, run, noise_level=level, two_se=2 * se_of_test_error(name, agreement.tier), text=text)
@@ -184,14 +187,14 @@ def test_every_noise_level(agreement: Agreement, data: str, stem: str, levels: t
             ("Noisy mean residual ‖f − y‖", "noise_residual_norm"),
             ("Training error", "train_error"),
         ):
-            arrays |= course(f"{panel}|δ = {level:g}", time[shown], run[quantity].values[:, shown])
+            line = None if theory is None or quantity not in theory.series else theory.series[quantity][shown]
+            arrays |= course(f"{panel}|δ = {level:g}", time[shown], run[quantity].values[:, shown], line)
     agreement.note(f"Early stopping point, time η·step: {', '.join(stops)}.")
     agreement.figure(
         "figure_13",
         id=f"figure-13-{data.split(',')[0]}".lower(),
         title=f"Fig. 13: learning dynamics of a CNN at several noise levels, {data}",
-        caption=f"Means and middle 80 % of networks. Early stopping points at η·step = {', '.join(stops)}. No tangent kernel of this "
-        "network is known in closed form: no theory is drawn.",
+        caption=f"Means and middle 80 % of networks. Early stopping points at η·step = {', '.join(stops)}. {frozen_caption(theory, stem)}",
         arrays=arrays,
         labels={"x": "time η·step"},
     )

@@ -117,7 +117,7 @@ def test_agrees_with_one_autograd_call_per_sample(name: str, chunk_size: int | N
 @pytest.mark.parametrize("name", ["cnn", "resnet-batch", "layer-norm", "convolution-to-one-place"])
 def test_agrees_when_nothing_is_kept_and_every_step_is_one_sample(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_plan, "_KEPT_ELEMENTS", 0)
-    monkeypatch.setattr(memory_plan, "_CHUNK_ELEMENTS", 2000)
+    monkeypatch.setattr(memory_plan, "CHUNK_ELEMENTS", 2000)
     monkeypatch.setattr(layer_gradients, "FORMED_ELEMENTS", 1)
     x, observed, truth = problem(18, width(name), 3, 2)
     model = network(name)

@@ -1,14 +1,17 @@
 """The seed contract: claim tests pass whatever the seeds. Light: fresh seeds for the rows that need no networks. Full: ``--seed-sets N``.
 
 The full run measures and judges all claim tests with the sets 1 … N, each in a store of its own (some two minutes of one core without
-MNIST), and writes the ledger with ``--trust-record DIR``. It goes on after the sets that the ledger there holds of the same code. A red row
-stays in the ledger, with the numbers of its sets, so that ``pytest tests/claims --seeds k`` shows it again.
+MNIST), as many at a time as ``--jobs`` says, and writes the ledger with ``--trust-record DIR``. It goes on after the sets that the ledger
+there holds of the same code. A red row stays in the ledger, with the numbers of its sets, so that ``pytest tests/claims --seeds k`` shows
+it again.
 """
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +50,15 @@ def test_all_claims_with_many_seed_sets(request: pytest.FixtureRequest, trust_re
     code = code_hash()
     stored = read_trust(Path(folder))["seed_sets"] if folder else []
     sets: list[SeedSet] = []
-    for number in further_sets(stored, total=total, code=code):
-        sets.append(run_set(number))
-        assert code_hash() == code, "the code changed while the sets ran"
-        rows = merged(stored, ledger(sets, code=code))
-        if folder:  # after every set, red ones too: a run that is cut short keeps what it has
-            write_trust(Path(folder), {"seed_sets": rows})
+    jobs = request.config.getoption("--jobs")
+    with ThreadPoolExecutor(jobs if jobs > 0 else os.cpu_count()) as workers:
+        for found in workers.map(run_set, further_sets(stored, total=total, code=code)):
+            sets.append(found)
+            if code_hash() != code:
+                workers.shutdown(wait=False, cancel_futures=True)
+                pytest.fail("the code changed while the sets ran")
+            if folder:  # after every set, red ones too: a run that is cut short keeps what it has
+                write_trust(Path(folder), {"seed_sets": merged(stored, ledger(sets, code=code))})
     red = {one.number: one.red for one in sets if one.red}
     assert not red, red
 

@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 
 from empirical.experiments import experiment
 from empirical.inference import exact, mean_interval
-from empirical.noise import corrupt_labels_batch
 from reports.agreement import Range
 from reports.evidence import Agreement
-from tests.support.multiclass import softmax
+from tests.support.frozen_kernel import FrozenRun, frozen, kernel_of
 from tests.support.regimes import Regime
-from theory.dynamics import gradient_descent
 
 __all__ = [
     "CNN",
@@ -31,8 +29,7 @@ __all__ = [
     "course",
     "each_network",
     "figure_regimes",
-    "frozen",
-    "frozen_caption",
+    "kernel_marks",
     "left_out_stop",
     "measured",
     "se_of_test_error",
@@ -58,7 +55,6 @@ CNN = (
     Regime("trained CNN", "MNIST, 10 classes", experiment="mnist-cnn"),
 )
 RESNET = (Regime("trained ResNet-9", "CIFAR-10", experiment="cifar10-resnet9"),)
-KERNELS = {"digits-cnn": "digits-cnn-kernel"}
 NOT_QUICK = ("standard", "full")
 Later = Mapping[str, tuple[tuple[str, ...], str]]
 FITS_FIRST = "needs the standard tier: ResNet-9 fits the noise of a few hundred pictures of CIFAR-10 before its test error turns"
@@ -80,7 +76,7 @@ def figure_regimes(chosen: Sequence[Regime], *, later: Later | None = None) -> p
                 id=regime.id,
                 marks=[
                     pytest.mark.regime(regime.model, regime.data),
-                    *([pytest.mark.experiments(KERNELS[regime.experiment])] if regime.experiment in KERNELS else []),
+                    *kernel_marks(regime.experiment),
                     pytest.mark.experiments(
                         regime.experiment, **({"tiers": later[regime.experiment][0]} if later and regime.experiment in later else {})
                     ),
@@ -91,6 +87,12 @@ def figure_regimes(chosen: Sequence[Regime], *, later: Later | None = None) -> p
     )
 
 
+def kernel_marks(*names: str) -> list[pytest.MarkDecorator]:
+    """Marks that have the kernels measured on which `frozen` draws the theory of these experiments."""
+    found = {found for found in map(kernel_of, names) if found is not None}
+    return [pytest.mark.experiments(kernel, tiers=tiers) for kernel, tiers in found]
+
+
 def measured(agreement: Agreement, regime: Regime, *, later: Later | None = None) -> xr.Dataset:
     """The regime's trained networks; outside the tiers of ``later`` the row is NOT RUN, with its reason."""
     if later and regime.experiment in later:
@@ -98,64 +100,6 @@ def measured(agreement: Agreement, regime: Regime, *, later: Later | None = None
         if agreement.tier not in tiers:
             pytest.skip(reason)
     return agreement.measure(regime.experiment)
-
-
-@dataclass(frozen=True)
-class FrozenRun:
-    """Softmax training on a fixed kernel, every logit alike (K ⊗ I_C): segment means ``[T]`` by the names of the recorder, and the ratio.
-
-    Attributes:
-        series: name → ``[T]``.
-        ratio: mean over the classes of log(‖g_clean^(c)‖/‖g_noise^(c)‖) at logit c ``[T]``.
-    """
-
-    series: Mapping[str, Array]
-    ratio: Array
-
-
-_FROZEN: dict[tuple[str, str, str], FrozenRun] = {}
-
-
-def frozen(agreement: Agreement, regime: Regime, run: xr.Dataset) -> FrozenRun | None:
-    """What training would be if the network's tangent kernel stayed as it is at the start: theory on a measured kernel, one label draw.
-
-    The kernel is the mean over a few networks before training, on the same samples; None where it is not measured.
-    """
-    if regime.experiment not in KERNELS:
-        return None
-    key = (regime.experiment, agreement.tier, agreement.seed_salt)
-    if key not in _FROZEN:
-        spec: Any = experiment(regime.experiment, tier=agreement.tier)
-        sample = agreement.measure(KERNELS[regime.experiment])
-        assert sample.attrs["data_sha256"] == run.attrs["data_sha256"]
-        kernel = np.asarray(sample["kernel"].values, dtype=float).mean(axis=0)
-        truth, seed = spec.data.load().train_truth, int(run["seed"].values[0])
-        observed = corrupt_labels_batch(truth, spec.noise_level, n_classes=10, seeds=[seed])[0]
-        _FROZEN[key] = frozen_run(kernel, truth, observed, rate=spec.training.learning_rate, steps=run["step"].values.tolist())
-    return _FROZEN[key]
-
-
-def frozen_run(kernel: Array, truth: NDArray[np.int64], observed: NDArray[np.int64], *, rate: float, steps: Sequence[int]) -> FrozenRun:
-    """Full-batch descent from output 0; see `FrozenRun`."""
-    labels, noisy = np.eye(10)[observed], observed != truth
-    path = gradient_descent(kernel, labels, learning_rate=rate, steps=max(steps), loss="softmax", record=list(steps))
-    f = softmax(np.asarray(path.logits))  # [T, n, C]
-    own = np.take_along_axis(f, observed[None, :, None], axis=2)[..., 0]
-    # A tie among all logits, at the start, counts as a guess.
-    wrong = np.where(np.ptp(f, axis=2) == 0, 0.9, f.argmax(axis=2) != observed)
-    values = {"error": wrong, "residual_norm": np.linalg.norm(f - labels, axis=2), "loss": -np.log(own)}
-    series = {
-        f"{segment}_{name}": value[:, mask].mean(axis=1)
-        for segment, mask in (("clean", ~noisy), ("noise", noisy), ("train", noisy | ~noisy))
-        for name, value in values.items()
-    }
-    ratios = []
-    for c in range(10):
-        members = truth == c
-        part, block = (f - labels)[:, members, c], kernel[np.ix_(members, members)]
-        square = [np.einsum("ti,ij,tj->t", part * mask, block, part * mask, optimize=True) for mask in (~noisy[members], noisy[members])]
-        ratios.append(np.log(square[0] / square[1]) / 2)
-    return FrozenRun(series, np.mean(ratios, axis=0))
 
 
 def each_network(judge: Callable[..., Any], text: str, values: NDArray[np.floating], *, above: float = 0.0, error_rate: float) -> None:
@@ -230,13 +174,6 @@ def course(name: str, times: Array, values: Array, prediction: Array | None = No
     return arrays if prediction is None else {**arrays, f"{name}/prediction": prediction}
 
 
-def frozen_caption(theirs: FrozenRun | None) -> str:
-    """What the captions of such figures say of the theory in them."""
-    if theirs is None:
-        return "No closed form of this network's tangent kernel is known: no theory is drawn."
-    return "Line: one label draw on the network's tangent kernel as it is before training; the networks are faster, because theirs moves."
-
-
 @dataclass(frozen=True, eq=False)
 class Drawing:
     """One figure of the papers: the networks of a regime, the theory where it is known, and how both are drawn.
@@ -257,7 +194,7 @@ class Drawing:
     def of(cls, agreement: Agreement, regime: Regime, *, later: Later | None = None) -> Drawing:
         """Measure the regime's networks; outside the tiers of ``later`` the row is NOT RUN, with its reason."""
         run = measured(agreement, regime, later=later)
-        return cls(agreement, regime, run, frozen(agreement, regime, run))
+        return cls(agreement, regime, run, frozen(agreement, regime.experiment, run))
 
     @property
     def level(self) -> float:

@@ -30,7 +30,7 @@ import pytest
 
 from tests.support.mutation_survivors import reason
 
-__all__ = ["Coverage", "Mutant", "apply", "cover", "find_again", "judge_mutant", "mutants_of", "recorded"]
+__all__ = ["Coverage", "Mutant", "apply", "code_of", "cover", "find_again", "judge_mutant", "mutants_of", "recorded"]
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("theory", "empirical", "reports", "tests")
@@ -125,39 +125,35 @@ def find_again(path: Path, entry: Mapping[str, Any]) -> Mutant | None:
     return same[0] if same else None
 
 
-def recorded(judged: Iterable[tuple[Mutant, str, str]], counts: Mapping[Path, int], *, sample: int = 2) -> list[dict[str, Any]]:
-    """Rows of the stored record, one per module.
+def code_of(path: Path) -> str:
+    """Twelve hex digits of a module and of all theory tests: a record of this code need not be made again."""
+    tests = sorted((ROOT / "tests" / "theory").glob("*.py"))
+    return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in (path, *tests))).hexdigest()[:12]
+
+
+def recorded(path: Path, judged: Iterable[tuple[Mutant, str, str]], *, sample: int = 2) -> dict[str, Any]:
+    """Row of the stored record for one module.
 
     Args:
-        judged: mutants with their outcome and what killed them.
-        counts: file → how many mutants it has.
-        sample: how many killed ones to keep per module, chosen by a hash.
+        path: of the module.
+        judged: its mutants with their outcome and what killed them.
+        sample: how many killed ones to keep, chosen by a hash.
     """
     found = list(judged)
-    rows = []
-    for path, count in counts.items():
-        module = str(path.relative_to(ROOT))
-        own = [one for one in found if one[0].path == module]
-        survivors = sorted(mutant for mutant, outcome, _ in own if outcome == "survived")
-        killed = [(mutant, by) for mutant, outcome, by in own if outcome == "killed"]
-        chosen = sorted((one for one in killed if "::" in one[1]), key=lambda one: hashlib.sha256(repr(one[0]).encode()).hexdigest())[
-            :sample
-        ]
-        rows.append(
-            {
-                "module": module,
-                "code": hashlib.sha256(path.read_bytes()).hexdigest()[:12],
-                "mutants": count,
-                "judged": len(own),
-                "killed": len(killed),
-                "survivors": [
-                    {"line": m.line, "code": m.code, "old": m.old, "new": m.new, "why": reason(m)[0], "equivalent": reason(m)[1]}
-                    for m in survivors
-                ],
-                "sample": [{"code": m.code, "old": m.old, "new": m.new, "occurrence": m.occurrence, "killed_by": by} for m, by in chosen],
-            }
-        )
-    return rows
+    survivors = sorted(mutant for mutant, outcome, _ in found if outcome == "survived")
+    killed = [(mutant, by) for mutant, outcome, by in found if outcome == "killed"]
+    chosen = sorted((one for one in killed if "::" in one[1]), key=lambda one: hashlib.sha256(repr(one[0]).encode()).hexdigest())[:sample]
+    return {
+        "module": str(path.relative_to(ROOT)),
+        "code": code_of(path),
+        "mutants": len(mutants_of(path)),
+        "judged": len(found),
+        "killed": len(killed),
+        "survivors": [
+            {"line": m.line, "code": m.code, "old": m.old, "new": m.new, "why": reason(m)[0], "equivalent": reason(m)[1]} for m in survivors
+        ],
+        "sample": [{"code": m.code, "old": m.old, "new": m.new, "occurrence": m.occurrence, "killed_by": by} for m, by in chosen],
+    }
 
 
 @dataclass

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 __all__ = ["SeedSet", "code_hash", "ledger", "merged", "run_set"]
 
@@ -91,26 +92,31 @@ def run_set(number: int, targets: Sequence[str] = ("tests/claims",), *, options:
         options: further ones for pytest, such as a selection.
     """
     with tempfile.TemporaryDirectory() as folder:
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            f"--seeds={number}",
-            f"--store={folder}/store",
-            "--jobs=1",
-        ]
+        options = [f"--seeds={number}", f"--store={folder}/store", f"--junitxml={folder}/rows.xml", "--jobs=1", *options]
         run = subprocess.run(
-            [*command, f"--agreement-report={folder}/report", *options, *targets], cwd=ROOT, capture_output=True, text=True, check=False
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, *targets],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
         )
-        report = Path(folder) / "report" / "report.json"
-        if not report.is_file():
-            return SeedSet(number, {("", ""): ("no report was written",)}, run.stdout[-4000:] + run.stderr[-4000:])
-        document = json.loads(report.read_text(encoding="utf-8"))
-    rows = {(row["id"], row["regime"]): tuple(row["failures"]) for row in document["claims"] if row["verdict"] != "NOT RUN"}
+        written = Path(folder) / "rows.xml"
+        if not written.is_file():
+            return SeedSet(number, {("", ""): ("no row was judged",)}, run.stdout[-4000:] + run.stderr[-4000:])
+        rows = dict(_rows(ElementTree.parse(written)))
     return SeedSet(number, rows, "" if run.returncode == 0 else run.stdout[-8000:])
+
+
+def _rows(document: ElementTree.ElementTree) -> Iterator[tuple[tuple[str, str], tuple[str, ...]]]:
+    """(claim, regime) → why the row is red, from the JUnit file of a run; a test that failed before it had a row goes by its name."""
+    for case in document.iter("testcase"):
+        facts = {one.get("name"): one.get("value", "") for one in case.iter("property")}
+        why = tuple(line for fault in (*case.iter("failure"), *case.iter("error")) for line in (fault.get("message") or "").splitlines())
+        if "claim" not in facts:
+            if why:
+                yield ("", case.get("name", "")), why
+        elif facts["verdict"] != "NOT RUN":
+            yield (facts["claim"], facts["regime"]), why or (() if facts["as_expected"] == "true" else ("not as the register expects",))
 
 
 def ledger(sets: Iterable[SeedSet], *, code: str) -> list[dict[str, Any]]:
