@@ -98,7 +98,9 @@ CALLS: tuple[Call, ...] = (
         skip=("batches",),
         other={"inputs": ("labels",), "steps": ("record",)},
     ),
-    Call(empirical.empirical_ntk, {"model": _MODEL, "x": _INPUTS, "z": _INPUTS[:2], "blocks": False, "chunk_size": 4}),
+    Call(
+        empirical.empirical_ntk, {"model": _MODEL, "x": _INPUTS, "z": _INPUTS[:2], "blocks": False, "chunk_size": 4, "memory_budget": 2**28}
+    ),
     Call(
         empirical.sample_tangent_kernels,
         {
