@@ -130,7 +130,9 @@ def test_order_of_pairs_within_and_between_classes(agreement: Agreement, name: s
     agreement.figure(
         "comparison",
         title="Angles between gradients within and between classes",
-        caption="Densities of θ_h over pairs within a class and between classes: mean over networks, and the image of the input angles.",
+        caption=f"Densities of θ_h over pairs: mean over networks, and the image of the input angles. Within a class θ_h is "
+        f"{angles[:, within].mean():.1f}° on average, between classes {angles[:, ~within].mean():.1f}°; of the inputs it is "
+        f"{np.degrees(inputs[within].mean()):.1f}° and {np.degrees(inputs[~within].mean()):.1f}°.",
         arrays=arrays,
         labels={"x": "θ_h in degrees", "y": "density per degree"},
     )

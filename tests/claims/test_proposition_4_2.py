@@ -95,7 +95,8 @@ def test_step_size_on_data(agreement: Agreement, regime: Regime) -> None:
     agreement.figure(
         "comparison",
         title="Effective learning rate on the true labels",
-        caption="Projection of ∇L(D) on ∇L(D̂): measured, with (1 − δ)(1 − α_t) over it and the printed (1 − α_t)/(1 + α_t) beside it.",
+        caption=f"Projection of ∇L(D) on ∇L(D̂), measured, with (1 − δ)(1 − α_t) over it. The printed (1 − α_t)/(1 + α_t) lies beside it, "
+        f"by a factor of {(printed[:, t] / measured[:, t]).mean():.2f} at {when}, judged replicate by replicate.",
         arrays={
             "corrected/x": history.times[shown],
             "corrected/prediction": corrected.mean(axis=0)[shown],

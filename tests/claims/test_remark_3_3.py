@@ -104,18 +104,19 @@ def test_relu_networks_at_a_fixed_time(agreement: Agreement, family: str) -> Non
             "name:distance": "|h − h_lin|",
         },
     )
+    drift, apart = (over_time(found, variable, rate) for variable in ("kernel_drift", "test_distance_rms"))
     agreement.figure(
         "comparison",
         title="Tangent-kernel drift over training",
-        caption="‖K_t − K_0‖_F/‖K_0‖_F against training time at each width, mean over networks with a simultaneous band over times.",
-        arrays=over_time(found, "kernel_drift", rate),
+        caption=f"‖K_t − K_0‖_F/‖K_0‖_F against training time: {ends(drift)}. Means over networks with a simultaneous band over times.",
+        arrays=drift,
         labels={"x": "time η·step", "y": "‖K_t − K_0‖/‖K_0‖", "yscale": "log"},
     )
     agreement.figure(
         "comparison",
         title="Distance from the linearisation over training",
-        caption="Root mean square of h − h_lin over the test samples against training time at each width, mean over networks, with a band.",
-        arrays=over_time(found, "test_distance_rms", rate),
+        caption=f"Root mean square of h − h_lin over the test samples against training time: {ends(apart)}. Means over networks, a band.",
+        arrays=apart,
         labels={"x": "time η·step", "y": "rms |h − h_lin|", "yscale": "log"},
     )
     agreement.note(
@@ -133,6 +134,12 @@ def over_time(found: WidthFamily, variable: str, error_rate: float) -> dict[str,
         columns = {"x": run["time"].values[1:], "measured": band.value, "lower": band.lower, "upper": band.upper}
         arrays |= {f"m = {width}/{column}": np.asarray(values, float) for column, values in columns.items()}
     return arrays
+
+
+def ends(arrays: dict[str, Array]) -> str:
+    """The last value of the first and of the last width, in words."""
+    series = [name.removesuffix("/measured") for name in arrays if name.endswith("/measured")]
+    return ", ".join(f"{arrays[f'{name}/measured'][-1]:.2g} in the end at {name}" for name in (series[0], series[-1]))
 
 
 @pytest.mark.claim("G7")
@@ -234,8 +241,9 @@ def test_infinite_width_prediction_from_the_initial_output(agreement: Agreement,
         "comparison",
         title="Deviation from the infinite-width prediction",
         caption=(
-            "Root mean square over test samples of the network's logits less the infinite-width prediction, started from the network's own "
-            "initial logits and from 0, and the deviation of log α. Lines have the slopes −1/2 and 0."
+            "Root mean square over test samples of the network's logits less the infinite-width prediction: started from the network's own "
+            f"initial logits it shrinks to {fits['conditioned'].values.value[-1]:.3f} at m = {found.widths[-1]}, started from 0 it stays "
+            f"at {fits['unconditioned'].values.value[-1]:.2f}. Lines have the slopes −1/2 and 0."
         ),
         arrays=arrays,
         labels={"x": "width m", "y": "rms deviation", "xscale": "log", "yscale": "log"},

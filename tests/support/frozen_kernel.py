@@ -103,8 +103,10 @@ def frozen_caption(theirs: FrozenRun | None, name: str) -> str:
         return (
             "Line: one label draw on the network's tangent kernel as it is before training; the networks are faster, because theirs moves."
         )
-    if kernel_of(name) is None:
+    if "resnet" in name:
         return (
             "No theory is drawn: batch normalisation couples the samples of a mini-batch, and such training has no kernel between samples."
         )
+    if kernel_of(name) is None:
+        return "No theory is drawn: at a fixed learning rate PyTorch's parametrisation has no limit of infinite width."
     return "No theory is drawn: the tangent kernel of so many pictures is not measured."
