@@ -90,9 +90,9 @@ def test_energies_and_learning_times(agreement: Agreement, source: Source) -> No
     agreement.figure(
         "comparison",
         title=f"Energy of truth and flips in leading eigenvectors, {source.data}",
-        caption=f"Share of the squared norm in the leading r of {problem.n} eigenvectors of the tangent kernel, δ = {level:g}: in the leading "
-        f"{TOP[-1]} {of_truth[-1]:.2f} of the truth and {expected[-1]:.2f} of the flips. Flips: line, expectation; points, mean and 10th to "
-        f"90th percentile of {DRAWS} label draws.",
+        caption=f"Share of the squared norm in the leading r of {problem.n} eigenvectors of the tangent kernel, δ = {level:g}: in the "
+        f"leading {TOP[-1]} {of_truth[-1]:.2f} of the truth and {expected[-1]:.2f} of the flips. Flips: line, expectation; points, mean "
+        f"and 10th to 90th percentile of {DRAWS} label draws.",
         arrays={
             "truth/x": ranks,
             "truth/measured": np.cumsum((vectors.T @ problem.signs) ** 2)[ranks - 1] / problem.n,
