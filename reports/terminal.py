@@ -12,6 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from reports.plain_formulas import plain_formula
 from reports.wording import SECTIONS, SIGNS, estimate_text, interval_text, number_text, outcome, prediction_text, rejected_claims
 
 __all__ = ["COLORS", "print_claim", "print_comparison", "print_register", "print_run"]
@@ -184,7 +185,7 @@ def print_claim(claim: Mapping[str, Any], console: Console, *, places: Sequence[
         parts.extend([part for part in (printed, corrected) if part is not None])
         parts.append(Text())
     elif claim["formula"]:
-        add("Formula (LaTeX)", Text(claim["formula"], style="cyan"))
+        add("Formula", _formula(claim["formula"]))
     add("Negative control", Text(claim["control"]))
     if places:
         add("In the repository", _bullets(places))
@@ -207,6 +208,14 @@ def print_claim(claim: Mapping[str, Any], console: Console, *, places: Sequence[
     )
 
 
+def _formula(latex: str) -> Text:
+    """In plain signs; a claim of one's own may use commands of LaTeX that the register does not, and is shown as it is written."""
+    try:
+        return Text(plain_formula(latex), style="cyan")
+    except ValueError:
+        return Text(latex, style="cyan")
+
+
 def _hypothesis(text: str) -> str:
     """A hypothesis; one that the papers leave out says so."""
     return f"{text.removeprefix('unstated: ').rstrip('.')} (not stated in the papers)." if text.startswith("unstated: ") else text
@@ -225,7 +234,7 @@ def _bullets(texts: Sequence[str]) -> Table:
 def _side(title: str, formula: str, words: str, color: str, sign: str) -> RenderableType | None:
     """One form of a statement, printed or corrected, in a frame of its verdict's colour."""
     lines: list[RenderableType] = [Text(words)] if words else []
-    lines += [Text(formula, style="cyan")] if formula else []
+    lines += [_formula(formula)] if formula else []
     if not lines:
         return None
     head = Text(f" {sign} {title} ", style=f"bold {color}")

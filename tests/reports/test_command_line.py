@@ -15,6 +15,7 @@ import pytest
 
 from reports.__main__ import main
 from reports.agreement import ClaimResult
+from reports.plain_formulas import plain_formula
 from reports.writer import write_report
 from tests.support.sample_report import PROVENANCE, sample_results
 from theory.claims import CLAIMS
@@ -204,7 +205,7 @@ def test_claims_shows_one_claim_in_full(capsys: pytest.CaptureFixture[str]) -> N
     assert main(["claims", "D2"]) == 0
     out = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
     claim = CLAIMS["D2"]
-    for text in (claim.quote, claim.statement, claim.formula, claim.reason, claim.correction, claim.control):
+    for text in (claim.quote, claim.statement, plain_formula(claim.formula), claim.reason, claim.correction, claim.control):
         assert text in out
     for text in claim.hypotheses:
         words = text.removeprefix("unstated: ").rstrip(".")
