@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -67,8 +68,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
+def _version() -> str:
+    """Of the installed package; a clone on the path alone has none."""
+    try:
+        return version("clean-priority")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="clean-priority", description="Put the claims of the theory of clean-priority learning to the test.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command", parser_class=_Parser)
 
     report = commands.add_parser(

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -199,6 +200,12 @@ def test_claims_lists_the_register(capsys: pytest.CaptureFixture[str], monkeypat
     assert main(["claims"]) == 0
     out = capsys.readouterr().out
     assert [line.split()[0] for line in out.splitlines() if line.strip() and line.split()[0] in CLAIMS] == list(CLAIMS)
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    written = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out in (f"clean-priority {written}\n", "clean-priority (not installed)\n")
 
 
 def test_claims_shows_one_claim_in_full(capsys: pytest.CaptureFixture[str]) -> None:
