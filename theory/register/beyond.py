@@ -60,7 +60,7 @@ ROWS = (
         formula=r"\alpha_1 > 1 \quad \Leftrightarrow \quad \eta\kappa > \dfrac{\ln\left((1-\delta)/\delta\right)}{1/2 - \delta}",
         hypotheses=(
             _COLLAPSED,
-            "First-step statement: f(w0; ·) ≡ ½.",
+            "First-step statement: f(w_0; ·) ≡ ½.",
             "unstated: one class, or k′ ≤ 0; with k′ > 0 the common logit of two clusters is unstable first, at η(k + k′)δ(1 − δ) > 4.",
         ),
         kind="exact",
@@ -179,7 +179,7 @@ ROWS = (
             "m > ((C − 1)K_d/β + K_w)/(K_w − K_b) with β = 1 − δC/(C − 1)."
         ),
         formula=r"\delta < \dfrac{C-1}{C}, \quad m > \dfrac{(C-1)K_d/\beta + K_w}{K_w - K_b}, \quad \beta = 1 - \dfrac{\delta C}{C-1}",
-        hypotheses=("Uniform noise over the wrong classes, f(w0; ·) ≡ 1/C, balanced classes.",),
+        hypotheses=("Uniform noise over the wrong classes, f(w_0; ·) ≡ 1/C, balanced classes.",),
         kind="exact",
         audit="OK",
         expected="AGREES",

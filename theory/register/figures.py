@@ -217,7 +217,7 @@ ROWS = (
             r"\dfrac{\Vert g_{\mathrm{clean}}^{(c)}(w_0) \Vert}{\Vert g_{\mathrm{noise}}^{(c)}(w_0) \Vert} \approx"
             r" \dfrac{(C-1)(1-\delta)}{\delta}"
         ),
-        hypotheses=("Batch size 512.", _RATES_NOT_STATED, "unstated: f(w0; ·) close to 1/C."),
+        hypotheses=("Batch size 512.", _RATES_NOT_STATED, "unstated: f(w_0; ·) close to 1/C."),
         kind="phenomenon",
         audit="EMP",
         expected="AGREES",

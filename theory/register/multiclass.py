@@ -36,13 +36,13 @@ ROWS = (
             "the softmax has an average output f_c around 1/C with random guess at initialization. This leads to E|f_c(w_0; x) − y_c| = "
             "1 − 1/C when y_c = 1, and E|f_c(w_0; x) − y_c| = 1/C when y_c = 0."
         ),
-        statement="Over w0, E f_c(w0; x) = 1/C at every width, hence E|f_c − y_c| = 1 − 1/C for y_c = 1 and 1/C for y_c = 0.",
+        statement="Over w_0, E f_c(w_0; x) = 1/C at every width, hence E|f_c − y_c| = 1 − 1/C for y_c = 1 and 1/C for y_c = 0.",
         formula=r"\mathbb{E}_{w_0} f_c(w_0; x) = \dfrac{1}{C}",
-        hypotheses=("unstated: the expectation is over w0; one network deviates as in rows S6 and I5.",),
+        hypotheses=("unstated: the expectation is over w_0; one network deviates as in rows S6 and I5.",),
         kind="law",
         audit="HYP",
         expected="AGREES",
-        reason="The logits are exchangeable over w0, so that each has mean output 1/C exactly; a single network does not.",
+        reason="The logits are exchangeable over w_0, so that each has mean output 1/C exactly; a single network does not.",
         control="Logits with unequal last-layer variances are not exchangeable, and their mean outputs must be rejected.",
     ),
     Claim(
@@ -63,7 +63,7 @@ ROWS = (
         ),
         hypotheses=(
             "Segments by true class c, gradient of logit c.",
-            "unstated: f(w0; ·) ≡ 1/C (centred output), δ_c = δ, large segments.",
+            "unstated: f(w_0; ·) ≡ 1/C (centred output), δ_c = δ, large segments.",
         ),
         kind="law",
         audit="TYPO",
@@ -115,7 +115,7 @@ ROWS = (
         formula=r"\nabla L(\mathcal{D}) = \left(1 - \dfrac{\delta C}{C - 1}\right) \nabla L(\hat{\mathcal{D}})",
         hypotheses=(
             "Uniform noise over the wrong classes.",
-            "unstated: f(w0; ·) ≡ 1/C, and the exact version needs each class at one location with exact noise counts.",
+            "unstated: f(w_0; ·) ≡ 1/C, and the exact version needs each class at one location with exact noise counts.",
         ),
         kind="exact",
         audit="OK",

@@ -89,7 +89,7 @@ ROWS = (
         formula=r"\sin^2\angle(g_c, -g_n) \approx \dfrac{\bar{K}_d - \bar{K}_o}{\bar{K}_o} \left(\dfrac{1}{n_c} + \dfrac{1}{n_n}\right)",
         hypotheses=(
             "Noisy samples are a random subset of their class.",
-            "unstated: f(w0; ·) ≡ ½, positive mean kernel K̄_o > 0, and both segments large.",
+            "unstated: f(w_0; ·) ≡ ½, positive mean kernel K̄_o > 0, and both segments large.",
         ),
         kind="law",
         audit="OK",
@@ -116,14 +116,14 @@ ROWS = (
         ),
         hypotheses=(
             "Random initialisation.",
-            "unstated: f(w0; ·) ≡ ½ (centred output); E[(f − y)∇h] does not factorise otherwise.",
+            "unstated: f(w_0; ·) ≡ ½ (centred output); E[(f − y)∇h] does not factorise otherwise.",
             "unstated: δ_c = δ, and the segments are large.",
         ),
         kind="law",
         audit="ERR",
         expected="DISAGREES",
         reason=(
-            "At random w0 it is the median, not the value: MNIST 7/9, unit inputs, δ = 0.4 give 0.46, 1.51, 5.06 at 5, 50, 95 %, and "
+            "At random w_0 it is the median, not the value: MNIST 7/9, unit inputs, δ = 0.4 give 0.46, 1.51, 5.06 at 5, 50, 95 %, and "
             "both classes are dominated by clean samples in only 45 % of initialisations."
         ),
         correction=(

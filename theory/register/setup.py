@@ -114,31 +114,31 @@ ROWS = (
     ),
     Claim(
         id="S6",
-        title="E f(w0; x) = 0.5 'by random guess'",
+        title="E f(w_0; x) = 0.5 'by random guess'",
         sources=("Eq. (8) [A]", "Eq. (5) [B]"),
         quote=(
             "where the expectation is taken over the corresponding data subset. We know that E[∇h] is the same for clean and noisy "
             "subsets. In addition, E[f(w_0; x)−y] are opposite for these two subsets, as E[f(w_0; x)] is 0.5 by random guess"
         ),
-        statement="At one random initialisation w0, the mean over a data subset of f(w0; x) is 1/2.",
+        statement="At one random initialisation w_0, the mean over a data subset of f(w_0; x) is 1/2.",
         formula=r"\mathbb{E}_{x}\, f(w_0; x) = \dfrac{1}{2}",
         hypotheses=("Random initialisation of Eq. (2) [B] or Eqs. (6), (7) [A].",),
         kind="law",
         audit="HYP",
         expected="DISAGREES",
         reason=(
-            "At one w0 the logit is random, with variance ‖x‖² ([B] Eq. (2), [A] Eq. (6)) or ‖x‖²/2 ([A] Eq. (7)): for a tight cluster "
+            "At one w_0 the logit is random, with variance ‖x‖² ([B] Eq. (2), [A] Eq. (6)) or ‖x‖²/2 ([A] Eq. (7)): for a tight cluster "
             "of unit inputs the mean output of one network leaves [0.27, 0.73] with probability about 0.32."
         ),
         correction=(
-            "E over w0 of f(w0; x) is 1/2 exactly at every width (flipping the sign of the last layer). For one w0 the logit of "
-            "Eq. (2) [B] has variance ‖x‖² and kurtosis 3(1 + 5/m)^L; the output is 1/2 only when the output is centred, h − h(w0; ·)."
+            "E over w_0 of f(w_0; x) is 1/2 exactly at every width (flipping the sign of the last layer). For one w_0 the logit of "
+            "Eq. (2) [B] has variance ‖x‖² and kurtosis 3(1 + 5/m)^L; the output is 1/2 only when the output is centred, h − h(w_0; ·)."
         ),
         correction_formula=(
             r"\mathbb{E}_{w_0} f(w_0; x) = \dfrac{1}{2}, \quad \mathrm{Var}\, h = \Vert x \Vert^2, \quad"
             r" \mathrm{kurt}\, h = 3 \left(1 + \dfrac{5}{m}\right)^{L}"
         ),
-        control="Networks with a constant bias added to h: the mean over w0 is no longer 1/2 and the corrected statement must reject them.",
+        control="Networks with a constant bias added to h: the mean over w_0 is not 1/2 and the corrected statement must reject them.",
     ),
     Claim(
         id="S7",

@@ -71,7 +71,7 @@ SLIPS = (
     Slip(
         where="Eq. (8) [A], Eq. (5) [B]",
         printed="E[f(w_0; x)] is 0.5 by random guess",
-        correct="True over w0, or for a centred output; at one w0 the logit has variance ‖x‖² (Eq. (2) [B]).",
+        correct="True over w_0, or for a centred output; at one w_0 the logit has variance ‖x‖² (Eq. (2) [B]).",
         kind="missing hypothesis",
         claim="S6",
     ),
