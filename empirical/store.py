@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import io
 import json
 import os
 import platform
@@ -26,6 +25,7 @@ import numpy as np
 import xarray as xr
 
 from empirical.devices import provenance as measured_here
+from empirical.record_files import read_record, write_record
 
 __all__ = ["STORE_VARIABLE", "Store", "StoreWarning", "host_tag", "measurement_digest"]
 
@@ -93,7 +93,7 @@ class Store:
         if not file.is_file():
             return None
         try:
-            dataset = _read(file)
+            dataset = read_record(file)
             fault = _fault(dataset, key)
         except FileNotFoundError:
             return None  # another process has set it aside meanwhile
@@ -136,8 +136,8 @@ class Store:
         temporary = self.path / f".{key}.{host_tag()}-{os.getpid()}-{uuid.uuid4().hex}.tmp"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            _write(record, temporary)
-            fault = _fault(_read(temporary), key)
+            write_record(record, temporary)
+            fault = _fault(read_record(temporary), key)
             if fault:
                 raise ValueError(f"dataset cannot be kept faithfully in netCDF: after writing, {fault}")
             _publish(temporary, file)
@@ -237,32 +237,6 @@ def _default_path() -> Path:
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "clean-priority"
-
-
-def _write(record: xr.Dataset, path: Path) -> None:
-    """Write and sync one file; numbers are compressed without loss.
-
-    The file is made in memory: HDF5 that meets a full disk half-way takes the whole process down, a plain write raises OSError. It is made
-    without xarray's lock: on a Dask worker that one is kept by the scheduler, and a record must not be lost with the connection.
-    """
-    encoding = {name: {"zlib": True, "complevel": 4} for name, v in record.variables.items() if v.dtype.kind in "biuf" and v.size > 64}
-    content = io.BytesIO()
-    try:
-        target = xr.backends.H5NetCDFStore.open(content, mode="w", lock=False)
-        record.dump_to_store(target, encoding=encoding)
-        target.close()
-    except (TypeError, ValueError, NotImplementedError) as error:
-        raise ValueError(f"dataset cannot be kept in netCDF: {' '.join(str(error).split())[:200]}") from None
-    with open(path, "wb") as handle:
-        handle.write(content.getbuffer())
-        handle.flush()
-        os.fsync(handle.fileno())
-
-
-def _read(path: Path) -> xr.Dataset:
-    """Read one file into memory and close it."""
-    with xr.open_dataset(path, engine="h5netcdf", decode_times=False) as dataset:
-        return dataset.load()
 
 
 def _fault(dataset: xr.Dataset, key: str) -> str:

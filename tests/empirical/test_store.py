@@ -352,8 +352,8 @@ def test_setting_aside(store: Store):
 
 def test_unfaithful_writing_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch):
     """What is read back before the rename is what counts: a writer that loses precision is caught."""
-    write = store_module._write
-    monkeypatch.setattr(store_module, "_write", lambda record, path: write(record.astype(np.float32), path))
+    write = store_module.write_record
+    monkeypatch.setattr(store_module, "write_record", lambda record, path: write(record.astype(np.float32), path))
     with pytest.raises(ValueError, match="cannot be kept faithfully in netCDF: after writing, its content does not match"):
         store.put(KEY, measurement(2).drop_vars(["interior", "n_noise"]))
     assert list(store.path.iterdir()) == []
