@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ from empirical.kernel_plan import KernelPlan, holds_gradients, plan_kernel
 from empirical.layer_signals import forward_pass, trainable_layers
 from empirical.networks import FullyConnected
 from empirical.tangent_kernel import empirical_ntk
+from tests.support.peak_memory import added_peak, on_linux
 
 F64 = torch.float64
 # Sums of some thousand products in another order: 1e3·eps = 2e-13 of the largest entry, of which 1e-11 leaves room.
@@ -107,39 +106,24 @@ def test_a_budget_that_is_too_small_says_what_would_do() -> None:
     assert empirical_ntk(model, points(12), memory_budget=smallest).shape == (12, 12)
 
 
-# A process of its own each: what one call leaves behind in the heap would count for the next. The peak is reset by Linux alone.
-MEASURED = """
-import sys
-from pathlib import Path
-import numpy as np, torch
-from empirical import ConvolutionalNetwork, FullyConnected, empirical_ntk
-status = lambda: dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-peak = lambda: int(status()["VmHWM"].split()[0]) * 1024
-kind, n, budget = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) or None
-torch.set_num_threads(1)
-if kind == "convolutional":
-    model, dtype = ConvolutionalNetwork([1, 28, 28], n_outputs=10, channels=(8, 16), hidden=32), np.float32
-else:
-    model, dtype = FullyConnected(784, 1024, 2, dtype=torch.float64), np.float64
-x = np.random.default_rng(0).standard_normal((n, 784), dtype=dtype)
-empirical_ntk(model, x[:16])  # loads what PyTorch loads at first use
-Path("/proc/self/clear_refs").write_text("5")  # the peak starts again at what is resident now
-before = peak()
-empirical_ntk(model, x, memory_budget=budget)
-print(peak() - before)
-"""
+PREPARE = {
+    "fully connected in float64": """
+from empirical import FullyConnected, empirical_ntk
+model, x = FullyConnected(784, 1024, 2, dtype=torch.float64), np.random.default_rng(0).standard_normal((3000, 784))
+""",
+    "convolutional": """
+from empirical import ConvolutionalNetwork, empirical_ntk
+model = ConvolutionalNetwork([1, 28, 28], n_outputs=10, channels=(8, 16), hidden=32)
+x = np.random.default_rng(0).standard_normal((600, 784), dtype=np.float32)
+""",
+}
 
 
-def measured_peak(kind: str, n: int, budget: int) -> int:
-    """Bytes that one call adds at most."""
-    command = [sys.executable, "-W", "ignore", "-c", MEASURED, kind, str(n), str(budget)]
-    return int(subprocess.run(command, capture_output=True, text=True, check=True, timeout=600).stdout)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
-@pytest.mark.parametrize(("kind", "n", "budget"), [("fully-connected in float64", 3000, 200), ("convolutional", 600, 100)], ids=str)
-def test_the_peak_stays_under_the_budget(kind: str, n: int, budget: int) -> None:
+@on_linux
+@pytest.mark.parametrize(("kind", "budget"), [("fully connected in float64", 200), ("convolutional", 100)], ids=str)
+def test_the_peak_stays_under_the_budget(kind: str, budget: int) -> None:
     """MiB: the kernel of 3,000 samples in float64 alone is 69 of 200; without a budget it is more than that."""
     bound = budget * 2**20
-    peak, control = measured_peak(kind, n, bound), measured_peak(kind, n, 0)
+    calls = (f"empirical_ntk(model, x, memory_budget={bound})", "empirical_ntk(model, x)")
+    peak, control = (added_peak(PREPARE[kind], first="empirical_ntk(model, x[:16])", call=call) for call in calls)
     assert peak <= bound < control, f"peak of {peak / 2**20:.0f} MiB, {control / 2**20:.0f} MiB without a budget"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ from empirical.image_networks import ConvolutionalNetwork
 from empirical.layer_signals import trainable_layers
 from empirical.memory_plan import MemoryPlan, plan_memory
 from empirical.networks import FullyConnected
+from tests.support.peak_memory import added_peak, on_linux
 
 FIELDS = ("gram", "sample_norm", "sample_cosines", "residual", "output")
 
@@ -100,44 +99,26 @@ def test_a_budget_that_is_too_small_says_what_would_do() -> None:
     assert isinstance(gradient_geometry(model, **problem(12, 784, 2), memory_budget=smallest), GradientGeometry)
 
 
-# A process of its own each: what one call leaves behind in the heap would count for the next. The peak is reset by Linux alone.
-MEASURED = """
-import sys
-from pathlib import Path
-import numpy as np, torch
+COMMON = """
 from empirical import ConvolutionalNetwork, FullyConnected, gradient_geometry
-status = lambda: dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-peak = lambda: int(status()["VmHWM"].split()[0]) * 1024
-kind, n, budget = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) or None
-torch.set_num_threads(1)
-if kind == "convolutional":
-    model, n_classes, dtype = ConvolutionalNetwork([1, 28, 28], n_outputs=10), 10, np.float32
-else:
-    model, n_classes, dtype = FullyConnected(784, 1024, 2, dtype=torch.float64), 2, np.float64
-x, truth = np.random.default_rng(0).standard_normal((n, 784), dtype=dtype), np.arange(n) % n_classes
+truth = np.arange(n) % n_classes
 observed = np.where(np.arange(n) // n_classes % 3 == 0, (truth + 1) % n_classes, truth)
-gradient_geometry(model, x[:16], observed[:16], truth=truth[:16], n_classes=n_classes)  # loads what PyTorch loads at first use
-Path("/proc/self/clear_refs").write_text("5")  # the peak starts again at what is resident now
-before = peak()
-gradient_geometry(model, x, observed, truth=truth, n_classes=n_classes, memory_budget=budget)
-print(peak() - before)
+x = np.random.default_rng(0).standard_normal((n, 784), dtype=dtype)
+def measure(some, budget):
+    rows = slice(0, some)
+    gradient_geometry(model, x[rows], observed[rows], truth=truth[rows], n_classes=n_classes, memory_budget=budget)
 """
+PREPARE = {
+    "fully connected 784-1024-1024-1 in float64": f"n, n_classes, dtype = 12_000, 2, np.float64{COMMON}"
+    "model = FullyConnected(784, 1024, 2, dtype=torch.float64)",
+    "convolutional": f"n, n_classes, dtype = 500, 10, np.float32{COMMON}model = ConvolutionalNetwork([1, 28, 28], n_outputs=10)",
+}
 
 
-def measured_peak(kind: str, n: int, budget: int) -> int:
-    """Bytes that one call adds at most."""
-    command = [sys.executable, "-W", "ignore", "-c", MEASURED, kind, str(n), str(budget)]
-    return int(subprocess.run(command, capture_output=True, text=True, check=True, timeout=600).stdout)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
-@pytest.mark.parametrize(
-    ("kind", "n", "budget"),
-    [("fully-connected 784-1024-1024-1 in float64", 12_000, 512), ("convolutional", 500, 200)],
-    ids=["fully-connected", "convolutional"],
-)
-def test_the_peak_stays_under_the_budget(kind: str, n: int, budget: int) -> None:
+@on_linux
+@pytest.mark.parametrize(("kind", "budget"), [("fully connected 784-1024-1024-1 in float64", 512), ("convolutional", 200)], ids=str)
+def test_the_peak_stays_under_the_budget(kind: str, budget: int) -> None:
     """512 MiB do for 12,000 samples and 1.9 million parameters in float64, whose gradients are 178 GB; without a budget it is more."""
     bound = budget * 2**20
-    peak, control = measured_peak(kind, n, bound), measured_peak(kind, n, 0)
+    peak, control = (added_peak(PREPARE[kind], first="measure(16, None)", call=f"measure(n, {given})") for given in (bound, None))
     assert peak <= bound < control, f"peak of {peak / 2**20:.0f} MiB, {control / 2**20:.0f} MiB without a budget"
