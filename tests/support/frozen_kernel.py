@@ -101,7 +101,8 @@ def frozen_caption(theirs: FrozenRun | None, name: str) -> str:
     """What the captions of an experiment's figures say of the theory in them."""
     if theirs is not None:
         return (
-            "Line: one label draw on the network's tangent kernel as it is before training; the networks are faster, because theirs moves."
+            "Line: one label draw, from output 0, on the network's tangent kernel as it is before training; the networks' residuals move "
+            "faster, because their kernel moves."
         )
     if "resnet" in name:
         return (
