@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from empirical.devices import POLICY, policy, policy_departures, provenance
 from empirical.experiments import Experiment
@@ -58,13 +59,14 @@ def _environment(threads: int) -> dict[str, str]:
 
 
 def test_blas_runs_in_the_threads_of_the_policy() -> None:
-    from threadpoolctl import threadpool_info
-
+    """Two threads around it, also where the environment asks for one."""
     np.ones((2, 2)) @ np.ones((2, 2))
-    before = {pool["filepath"]: pool["num_threads"] for pool in threadpool_info()}
-    with policy("cpu", threads=1):
-        assert {pool["num_threads"] for pool in threadpool_info()} == {1}
-    assert {pool["filepath"]: pool["num_threads"] for pool in threadpool_info()} == before
+    with threadpool_limits(limits=2):
+        before = {pool["filepath"]: pool["num_threads"] for pool in threadpool_info()}
+        assert set(before.values()) == {2}
+        with policy("cpu", threads=1):
+            assert {pool["num_threads"] for pool in threadpool_info()} == {1}
+        assert {pool["filepath"]: pool["num_threads"] for pool in threadpool_info()} == before
 
 
 @pytest.mark.parametrize("spec", experiments()[:3], ids=lambda spec: spec.name)

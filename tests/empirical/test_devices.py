@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from empirical import devices
-from empirical.devices import policy, provenance, resolve_device
+from empirical.devices import policy, policy_departures, provenance, resolve_device
+
+MATMUL = torch.backends.cuda.matmul
 
 
 def settings() -> tuple[object, ...]:
@@ -34,6 +38,7 @@ def loose_settings():
     torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
     torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(2)
     yield settings()
     torch.set_float32_matmul_precision(before[0])
     torch.backends.cudnn.allow_tf32 = before[2]
@@ -63,6 +68,16 @@ def test_operations_without_a_deterministic_form_raise(loose_settings: tuple[obj
     target.put_(index, source)
     with policy("cpu"), pytest.raises(RuntimeError, match="deterministic"):
         target.put_(index, source)
+
+
+@pytest.mark.parametrize(("set_by_user", "expected"), [("", ":4096:8"), (":16:8", ":16:8")], ids=["unset", "set"])
+def test_cublas_is_told_to_be_deterministic(set_by_user: str, expected: str, monkeypatch: pytest.MonkeyPatch):
+    """Without it deterministic matrix products on a GPU raise; what a user has set is left alone."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", set_by_user)
+    if not set_by_user:
+        monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    with policy("cpu"):
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == expected
 
 
 def test_auto_is_a_device_of_this_machine():
@@ -109,6 +124,26 @@ def test_provenance_is_flat_and_anonymous():
 def test_provenance_tells_a_looser_precision(loose_settings: tuple[object, ...]):
     assert provenance()["tf32"] is True
     assert provenance()["deterministic"] is False
+
+
+@pytest.mark.parametrize(
+    ("loosen", "says"),
+    [
+        (lambda: torch.set_float32_matmul_precision("high"), "matmul_precision high, expected highest"),
+        (lambda: setattr(MATMUL, "allow_fp16_reduced_precision_reduction", True), "reduced_precision True, expected False"),
+        (lambda: setattr(MATMUL, "allow_bf16_reduced_precision_reduction", True), "reduced_precision True, expected False"),
+        (lambda: setattr(torch.backends.cudnn, "benchmark", True), "cudnn_benchmark True, expected False"),
+        (lambda: torch.use_deterministic_algorithms(True, warn_only=True), "deterministic False, expected True"),
+        (lambda: torch.set_num_threads(2), "threads 2, expected 1"),
+    ],
+    ids=["matmul", "fp16", "bf16", "benchmark", "warn-only", "threads"],
+)
+def test_each_looser_setting_is_recorded_as_a_departure(loosen: Callable[[], object], says: str):
+    """Set by somebody else within the policy, which puts it back."""
+    with policy("cpu", threads=1):
+        assert policy_departures(provenance()) == ()
+        loosen()
+        assert says in policy_departures(provenance())
 
 
 def test_commit_only_of_a_clone_of_its_own(tmp_path: Path):

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from empirical import noise_files
 from empirical.noise import NoisyLabels, corrupt_labels
 from empirical.noise_files import load_noise, save_noise
 
@@ -150,3 +151,16 @@ def test_what_cannot_be_opened_or_written(tmp_path: Path):
     with pytest.raises(ValueError, match="cannot be written"):
         noisy.save(tmp_path / "taken")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["taken"]
+
+
+def test_a_file_that_is_cut_short_leaves_the_one_before(file: Path, monkeypatch: pytest.MonkeyPatch):
+    """Killed between writing and naming: under the name lies what lay there."""
+    before = file.read_bytes()
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(noise_files.os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        corrupt_labels([0, 1], 0.0, n_classes=2, seed=0).save(file)
+    assert file.read_bytes() == before

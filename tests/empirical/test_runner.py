@@ -7,6 +7,8 @@ import hashlib
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +19,11 @@ import pytest
 import torch
 import xarray as xr
 
+from empirical import runner
 from empirical.runner import Progress, RunError, run
 from empirical.store import Store, StoreWarning
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +115,13 @@ def test_a_failure_does_not_stop_the_others(tmp_path: Path, n_jobs: int):
     assert [result is None for result in error.results] == [False, True, False]
     assert len(list(store.keys())) == 2
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_a_record_that_does_not_arrive_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A worker that writes to a folder of the same name on another machine, say."""
+    monkeypatch.setattr(Store, "put", lambda *_, **__: None)
+    with pytest.raises(RunError, match=r"squares-1: its record is not in .*, do the workers see that folder\?"):
+        run([Squares(1)], store=tmp_path)
 
 
 def test_damaged_records_are_measured_anew(tmp_path: Path):
@@ -206,8 +218,13 @@ class Hoarder(Squares):
 
 
 def test_a_worker_may_be_replaced() -> None:
-    """Loky replaces a worker that has grown by 300 MB (where psutil tells it) and warns; as an error the warning stopped the run."""
-    assert len(run([Hoarder(number) for number in range(10)], n_jobs=2)) == 10
+    """Loky replaces a worker that has grown by 300 MB (where psutil tells it) and warns; as an error the warning stopped the run.
+
+    It stopped for ever, hence a process of its own that is given an end; without pipes, which orphaned workers would keep open.
+    """
+    code = "from tests.empirical.test_runner import Hoarder, run; assert len(run([Hoarder(n) for n in range(10)], n_jobs=2)) == 10"
+    command = [sys.executable, "-W", "error:A worker stopped while some jobs:UserWarning", "-c", code]
+    assert subprocess.run(command, cwd=ROOT, timeout=300, check=False).returncode == 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -238,6 +255,42 @@ def test_what_kills_every_worker_is_one_failure(tmp_path: Path):
     line = "it was lost on the way: TerminatedWorkerError: a worker process ended abruptly (out of memory, perhaps)"
     assert caught.value.failures["squares-2"] == line
     assert [result is None for result in caught.value.results] == [False, True, False]
+
+
+@dataclasses.dataclass(frozen=True)
+class Overtaking(Squares):
+    """While it is measured, another run stores the record of the next number."""
+
+    def measure(self, *, device: str | torch.device = "auto") -> xr.Dataset:
+        """Play the other run."""
+        Store(Path(self.log).parent / "store").put(Squares(self.number + 1).key(), Squares(self.number + 1).measure())
+        return super().measure(device=device)
+
+
+def test_what_another_run_has_stored_meanwhile_is_not_measured_again(tmp_path: Path):
+    """A single worker, so that the second is handed out after the first has ended."""
+    log = tmp_path / "log"
+    with joblib.parallel_config(backend="threading", n_jobs=1):
+        results = run([Overtaking(1, str(log)), Squares(2, str(log))], store=tmp_path / "store", n_jobs=None, device="cpu")
+    assert numbers(results) == [1, 4]
+    assert log.read_text().split() == ["1"]
+
+
+def test_parallel_workers_ask_for_the_device_of_their_slot(monkeypatch: pytest.MonkeyPatch):
+    """Threads as workers, for these see the made-up slot; a single process has no need to share."""
+    asked: list[object] = []
+
+    def slot(device: object) -> torch.device:
+        asked.append(device)
+        return torch.device("cpu")
+
+    monkeypatch.setattr(runner, "device_of_worker", slot)
+    with joblib.parallel_config(backend="threading", n_jobs=2):
+        results = run([Squares(1), Squares(2)], n_jobs=None, device="auto")
+    assert [result.attrs["device"] for result in results] == ["cpu", "cpu"]
+    assert asked == ["auto", "auto"]
+    run([Squares(3)], device="auto")
+    assert len(asked) == 2
 
 
 def test_threads_of_one_process_take_turns(tmp_path: Path):

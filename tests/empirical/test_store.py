@@ -187,6 +187,15 @@ def test_foreign_files_are_set_aside_not_read(store: Store):
     assert store.get(OTHER) is not None
 
 
+def test_a_record_of_another_format_is_set_aside(store: Store, monkeypatch: pytest.MonkeyPatch):
+    """Sound by its key and its checksum, but a later version may mean something else by the same names."""
+    monkeypatch.setattr(store_module, "_FORMAT", "clean-priority record 2")
+    store.put(KEY, measurement(2))
+    monkeypatch.undo()
+    with pytest.warns(StoreWarning, match=r"no record of this program \(format 'clean-priority record 2', expected '.* 1'\)"):
+        assert store.get(KEY) is None
+
+
 def test_other_files_are_left_alone(store: Store):
     store.put(KEY, measurement(2))
     for name in ("notes.txt", "figure.nc", f".{OTHER}.12-ab.tmp"):

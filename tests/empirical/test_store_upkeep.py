@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from empirical import store_upkeep
 from empirical.devices import POLICY
 from empirical.store import Store, StoreWarning, host_tag, measurement_digest
 from empirical.store_upkeep import export_store, list_store, sweep_store
@@ -153,6 +155,49 @@ def test_export_refuses(store: Store, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="must hold records, got none"):
         export_store(Store(tmp_path / "empty"), tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_a_record_that_is_copied_wrongly_is_not_exported(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that swallows the end of a file: the export says so and leaves nothing behind."""
+
+    def swallow(source: Path, target: Path) -> None:
+        target.write_bytes(source.read_bytes()[:-100])
+
+    monkeypatch.setattr(store_upkeep.shutil, "copyfile", swallow)
+    with pytest.warns(StoreWarning, match="set aside"), pytest.raises(OSError, match="export of record aaaaaaaaaaaa… does not read back"):
+        export_store(store, tmp_path / "new")
+    assert list(tmp_path.iterdir()) == [store.path]
+
+
+def test_an_archive_that_is_written_wrongly_is_not_exported(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The archive is sound by its own checksums, of other bytes than those that were to be written."""
+    write = zipfile.ZipFile.writestr
+
+    def swallow(archive: zipfile.ZipFile, member: zipfile.ZipInfo, content: bytes) -> None:
+        write(archive, member, content[:-1])
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", swallow)
+    with pytest.raises(OSError, match=r"export of .* does not read back as it was written"):
+        export_store(store, tmp_path / "new.zip")
+    assert list(tmp_path.iterdir()) == [store.path]
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "step"), [("new", shutil, "copyfile"), ("new.zip", zipfile.ZipFile, "writestr")], ids=["folder", "archive"]
+)
+def test_an_export_has_its_name_only_when_it_is_whole(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, place: object, step: str
+) -> None:
+    """Interrupted at the first file: neither then nor afterwards is there anything under the name."""
+
+    def interrupted(*_: object) -> None:
+        assert not (tmp_path / name).exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(place, step, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        export_store(store, tmp_path / name)
+    assert list(tmp_path.iterdir()) == [store.path]
 
 
 @pytest.mark.parametrize("hours", [-1, float("nan"), float("inf"), "1", True])

@@ -100,9 +100,21 @@ def test_a_claim_test_that_is_marked_wrongly_stops_the_run(pytester: pytest.Pyte
     assert says in result.stderr.str() + result.stdout.str()
 
 
-@pytest.mark.parametrize("option", ["--seeds=sometimes", "--dataset=mnst", "--data-root=/no/such/folder", "--tier=huge"])
+@pytest.mark.parametrize("option", ["--seeds=sometimes", "--dataset=mnst", "--data-root=/no/such/folder", "--tier=huge", "--cluster=host"])
 def test_a_bad_option_stops_the_run(pytester: pytest.Pytester, option: str) -> None:
     assert run(pytester, "", option).ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_a_cluster_that_does_not_answer_stops_the_run_in_one_line(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody listens at the port "discard" of this machine."""
+    pytest.importorskip("distributed", reason="the extra [cluster] is not installed")
+    monkeypatch.setattr("empirical.cluster._SCHEDULER_PATIENCE", 0.5)
+    body = '@claim("G2")\n@regime\n@pytest.mark.experiments("figure-2-linear-depth-1")\ndef test_it(agreement): pass\n'
+    result = run(pytester, body, "--cluster=tcp://127.0.0.1:9")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    shown = result.stderr.str() + result.stdout.str()
+    assert "--cluster: cluster tcp://127.0.0.1:9 cannot be reached: " in shown
+    assert "Traceback" not in shown
 
 
 def test_missing_data_is_not_run_never_a_pass(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:

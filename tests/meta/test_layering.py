@@ -112,3 +112,22 @@ def test_import_theory_loads_no_torch_and_no_plotting() -> None:
     code = f"import sys, theory; print(sorted({{name.split('.')[0] for name in sys.modules}} & {heavy}))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert shown.stdout.strip() == "[]"
+
+
+SETTINGS = {"benchmark", "deterministic", "allow_tf32"} | {f"allow_{kind}_reduced_precision_reduction" for kind in ("fp16", "bf16")}
+SETTERS = {"set_float32_matmul_precision", "set_deterministic_debug_mode", "use_deterministic_algorithms", "set_num_threads"}
+SETTERS |= {"set_default_dtype", "set_default_device"}
+
+
+def test_the_policy_is_set_in_one_place() -> None:
+    """Precision, determinism and threads of torch are changed by empirical/devices.py alone."""
+    found = set()
+    for room in ("theory", "empirical", "reports"):
+        for path in modules(room):
+            for node in ast.walk(ast.parse(path.read_text())):
+                names = [node.attr] if isinstance(node, ast.Attribute) else []
+                names += [alias.name for alias in node.names] if isinstance(node, ast.ImportFrom) else []
+                stored = isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+                if SETTERS & set(names) or (stored and SETTINGS & set(names)):
+                    found.add(str(path.relative_to(ROOT)))
+    assert found == {"empirical/devices.py"}

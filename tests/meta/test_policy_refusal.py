@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from empirical.devices import POLICY
-from empirical.experiments import experiment
+from empirical.experiments import experiment, seeds_by_rule
 from empirical.runner import run
 from empirical.store import Store
+from reports.session import AgreementSession
 
 pytest_plugins = ["pytester"]
 
@@ -74,3 +76,18 @@ def test_a_record_of_the_policy_is_judged_whatever_its_device(pytester: pytest.P
     result.assert_outcomes(passed=1)
     assert row["verdict"] == "AGREES"
     assert provenance["measured_on"] == {"cuda": 1}
+
+
+def test_further_replicates_of_another_policy_are_refused(tmp_path: Path, record: object) -> None:
+    """A block beyond the experiment's own seeds lies in the store under a key of its own."""
+    spec, facts = experiment(NAME), {**POLICY, "device": "cpu"}
+    first = len(spec.seeds)
+    more = replace(spec, seeds=seeds_by_rule(NAME, first + 2)[first:])
+    store = Store(tmp_path)
+    store.put(spec.key(), record, provenance=facts)
+    store.put(more.key(), record, provenance=facts | {"tf32": True})
+    session = AgreementSession(tier="quick", seed_salt="", device="cpu", store=store, n_jobs=1)
+    session.measure_all([NAME], 1)
+    assert session.replicates(NAME, 0, first) is session.measurement(NAME)
+    with pytest.raises(ValueError, match=f"'{NAME}' is not judged, its record was made under another policy: tf32 True, expected False"):
+        session.replicates(NAME, first, 2)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import reports.judgements
 from empirical.inference import exact
 from reports.agreement import ClaimResult, Range, Verdict, judge
 from reports.figure_data import FigureData
@@ -55,6 +56,18 @@ def test_a_damaged_row_is_judged_again(tmp_path: Path) -> None:
     (file,) = tmp_path.glob("*.json")
     file.write_text(file.read_text()[:-20])
     assert kept.recall("test", ()) is None
+
+
+def test_a_row_that_is_cut_short_has_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between writing and naming: nothing is there that could be recalled."""
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reports.judgements.os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        Judgements(tmp_path, ("code",)).keep("test", ("key",), ROW, [], {})
+    assert list(tmp_path.glob("*.json")) == []
 
 
 def test_digests_follow_their_files(tmp_path: Path) -> None:

@@ -91,6 +91,18 @@ def test_a_damaged_file_is_computed_again(tmp_path: Path, counted: Counted, dama
         assert counted.runs == 2
 
 
+def test_what_is_cut_short_has_no_name(tmp_path: Path, counted: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between writing and naming: nothing is there that could be recalled."""
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reports.kept.os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        Kept(tmp_path)("run", counted.compute)
+    assert list(tmp_path.glob("*.npz")) == []
+
+
 def test_a_folder_that_cannot_be_written_keeps_nothing(tmp_path: Path, counted: Counted) -> None:
     (tmp_path / "file").write_text("")
     for _ in range(2):
