@@ -183,8 +183,8 @@ INSTRUMENT_FAULTS: tuple[Fault, ...] = (
     ),
     _fault(
         "last layer left out, one network",
-        "tangent_kernel:_block",
-        edited("zip(layers, left, right, strict=True)", "list(zip(layers, left, right, strict=True))[:-1]"),
+        "tangent_kernel:_Factors.block",
+        edited("enumerate(self.layers)", "enumerate(self.layers[:-1])"),
         "the output weights are not trained",
         "tangent kernel",
     ),
