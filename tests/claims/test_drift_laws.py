@@ -30,7 +30,7 @@ NAMES = {"gates": "flipped gates", "gradient": "‖∇h_t − ∇h_0‖²/‖∇
 
 
 @pytest.mark.claim("X11")
-@width_families("drift-{}-relu", BOTH_FAMILIES, model="trained ReLU networks, m = 64 … 4096, output 0 at first")
+@width_families("drift-{}-relu", BOTH_FAMILIES, model="trained ReLU networks of several widths, output 0 at first")
 def test_drift_over_its_leading_order(agreement: Agreement, family: str) -> None:
     """Each network's drift at time 8 over that foreseen for its label draw; extrapolated to infinite width the quotient is 1."""
     rate, found = agreement.error_rate, width_family(agreement, family)

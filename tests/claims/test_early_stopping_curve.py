@@ -263,7 +263,7 @@ def test_u_curve_of_kernel_machines(agreement: Agreement, source: Source) -> Non
         caption=f"Lines: closed form of row X7. Points: mean of {DRAWS} label draws, bars to the 10th and 90th percentile of the draws. "
         f"Squared loss, bandwidth 1, inputs of norm 1. Lowest: {'; '.join(lowest)}.",
         arrays=arrays,
-        labels={"x": "steps T at η = n/λ_max", "reference:δ": f"{NOISE_LEVEL:g}"},
+        labels={"x": "steps T at η = n/λ_max", "y": "error", "reference:δ": f"{NOISE_LEVEL:g}"},
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from empirical.inference import exact
+from empirical.inference import exact, mean_interval
 from reports.evidence import Agreement
 from tests.support.cases import Case, balanced_clusters, symmetric_locations
 from tests.support.paired import label_draws, most_telling_time, paired
@@ -108,9 +108,10 @@ def test_factor_on_data(agreement: Agreement, regime: Regime) -> None:
     # The ratio of a label draw is an inverse share, of known spread at t = 0. It moves as residuals grow unequal: for networks by what the
     # infinite-width run of the same label draws foretells, for that run itself at most by the spread at t = 0.
     foreseen, spread = regime.foreseen(agreement), history.share_sd[0] / (1 - noise_level) ** 2
-    moved = spread if foreseen is None else float(np.std(np.subtract(*foreseen.truth_ratio.mean(axis=2)[:, [t, 0]].T)))
-    draws, later = (label_draws(sd, replicates=len(measured), error_rate=rate) for sd in (spread, moved))
-    margin, when = {"memorised own label": own_label[t], "label draws": later, "rounding": rounding}, f"η·step = {history.times[t]:.3g}"
+    ratio = None if foreseen is None else foreseen.truth_ratio.mean(axis=2)
+    moved = np.full_like(own_label, spread) if ratio is None else np.std(ratio - ratio[:, :1], axis=0)
+    draws, later = (sd * label_draws(1.0, replicates=len(measured), error_rate=rate) for sd in (spread, moved))
+    margin, when = {"memorised own label": own_label[t], "label draws": later[t], "rounding": rounding}, f"η·step = {history.times[t]:.3g}"
 
     prediction, estimate = paired(measured[:, t], printed[:, t], error_rate=rate)
     agreement.check(f"‖ĝ‖/‖g_clean‖ against 1 + α_t, {when}", prediction=prediction, estimate=estimate, margin=margin)
@@ -124,17 +125,19 @@ def test_factor_on_data(agreement: Agreement, regime: Regime) -> None:
     agreement.control("clean and noise exchanged: 1/δ", prediction=1 / noise_level, estimate=estimate, margin=start)
 
     shown = slice(0, int(np.argmin(history.early.all(axis=0))) or None)
+    difference = mean_interval(measured - corrected, error_rate=rate)
     agreement.figure(
         "comparison",
         title="Gradient with true labels over clean gradient",
-        caption=f"The ratio stays near 1/(1 − δ) = {1 / (1 - noise_level):.3f} while the printed 1 + α_t rises. Dots: means.",
+        caption=f"The ratio stays near 1/(1 − δ) = {1 / (1 - noise_level):.3f} while the printed 1 + α_t rises. Means over replicates, "
+        "with intervals of the difference from the replicate's own value at t = 0, time by time.",
         arrays={
             "corrected 1/(1 − δ)/x": history.times[shown],
             "corrected 1/(1 − δ)/prediction": np.full_like(history.times[shown], corrected.mean()),
             "corrected 1/(1 − δ)/measured": measured.mean(axis=0)[shown],
-            "corrected 1/(1 − δ)/lower": measured.min(axis=0)[shown],
-            "corrected 1/(1 − δ)/upper": measured.max(axis=0)[shown],
-            "corrected 1/(1 − δ)/margin": (own_label + rounding)[shown],
+            "corrected 1/(1 − δ)/lower": (corrected.mean() + difference.lower)[shown],
+            "corrected 1/(1 − δ)/upper": (corrected.mean() + difference.upper)[shown],
+            "corrected 1/(1 − δ)/margin": (own_label + later + rounding)[shown],
             "printed 1 + α_t/x": history.times[shown],
             "printed 1 + α_t/prediction": printed.mean(axis=0)[shown],
         },

@@ -49,14 +49,14 @@ def test_noisy_loss_rises_then_falls(agreement: Agreement, regime: Regime) -> No
     if regime in FULL_BATCH:
         foreseen, history = regime.foreseen(agreement), regime.history(agreement)
         coincidence(agreement, history)
-        labels["mark:a = ρ"] = f"{float(np.median(history.times[np.argmax(history.late, axis=1)])):.6g}"
+        labels["mark:first a > ρ"] = f"{float(np.median(history.times[np.argmax(history.late, axis=1)])):.6g}"
     else:
         a, rho = (run[f"pooled_{name}"].values.mean(axis=0) for name in ("alpha", "rho"))
         agreement.note(
             f"Mean a and ρ of all samples together: {a[0]:.2f} and {rho[0]:.2f} at the start, {a[int(np.median(peak))]:.2f} and "
             f"{rho[int(np.median(peak))]:.2f} at the peak of the noisy loss. With mini-batches row X4 holds on average only."
         )
-    arrays: dict[str, Array] = {}
+    arrays, course = dict[str, Array](), loss.mean(axis=0)
     for label in ("clean", "noise"):
         arrays |= figure.series(label, f"{label}_loss", None if foreseen is None else getattr(foreseen, f"{label}_loss").mean(axis=0))
     theory = (
@@ -67,8 +67,8 @@ def test_noisy_loss_rises_then_falls(agreement: Agreement, regime: Regime) -> No
     figure.draw(
         "figure_11",
         title="Fig. 11: loss on clean and noisy samples",
-        caption=f"Means and middle 80 % of {len(loss)} networks. The noisy loss rises from {loss[:, 0].mean():.2f} to {top.mean():.2f} at "
-        f"η·step = {float(np.median(times[peak])):.3g} and ends at {loss[:, -1].mean():.2f}. {theory}",
+        caption=f"Means and middle 80 % of {len(loss)} networks. The mean noisy loss rises from {course[0]:.2f} to {course.max():.2f} at "
+        f"η·step = {times[int(np.argmax(course))]:.3g} and ends at {course[-1]:.2f}. {theory}",
         arrays=arrays,
         **labels,
     )

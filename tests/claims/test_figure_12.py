@@ -68,7 +68,7 @@ def test_every_width(agreement: Agreement, data: str, widths: dict[int, str], ti
         id=f"figure-12-{data.replace('/', '-').replace(' ', '-')}".lower(),
         title=f"Fig. 12: learning dynamics at several widths, {data}, δ = 0.4, mini-batches",
         caption=f"Means and middle 80 % of networks with two hidden layers. Early stopping points at η·step = {', '.join(stops)}. "
-        "PyTorch's parametrisation has no limit at a fixed learning rate; the limit is drawn in the next figure.",
+        "PyTorch's parametrisation has no limit at a fixed learning rate; the limit is drawn in the figure of one hidden layer.",
         arrays=arrays,
         labels={"x": "time η·step"},
     )

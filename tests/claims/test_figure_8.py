@@ -62,8 +62,8 @@ def test_single_logit_ratio(agreement: Agreement, regime: Regime) -> None:
     figure.draw(
         "figure_8",
         title="Fig. 8: clean over noisy gradient at a class's own logit",
-        caption=f"Geometric means of {len(stop)} networks, for the mean of all classes with its range. At the start the theory has "
-        f"(C − 1)(1 − δ)/δ = {np.exp(printed):.1f}. {frozen_caption(figure.theory, regime.experiment)}",
+        caption=f"Geometric means of {len(stop)} networks: three of the ten classes, and the mean of all with its range. At the "
+        f"start the theory has (C − 1)(1 − δ)/δ = {np.exp(printed):.1f}. {frozen_caption(figure.theory, regime.experiment)}",
         arrays=arrays,
         **{"reference:(C − 1)(1 − δ)/δ": f"{np.exp(printed):.6g}"},
     )

@@ -92,7 +92,8 @@ def test_u_shaped_test_error(agreement: Agreement, regime: Regime) -> None:
         "figure_1",
         title="Fig. 1: training and test error of a CNN",
         caption=f"Means and middle 80 % of {len(stop)} networks. Mean test error {error.mean(axis=0)[stop[0]]:.3f} at the early stopping "
-        f"point, {error[:, -1].mean():.3f} at the end. {frozen_caption(figure.theory, regime.experiment)}",
+        f"point, {error[:, -1].mean():.3f} at the end. Theory for the training error alone. "
+        f"{frozen_caption(figure.theory, regime.experiment)}",
         arrays=figure.series("test", "test_error") | figure.series("train", "train_error"),
         **{"y": "error", "reference:noise level": f"{level:g}"},
     )

@@ -14,6 +14,8 @@ from empirical.experiments import experiment
 from empirical.inference import mean_interval, simultaneous_band
 from reports.agreement import Range, Role
 from reports.evidence import Agreement
+from tests.support.figure_runs import stop_mark
+from tests.support.frozen_kernel import frozen_caption
 from tests.support.histories import History
 from tests.support.paired import label_draws
 from tests.support.regimes import FULL_BATCH, MINI_BATCHES, Regime, regimes
@@ -153,14 +155,16 @@ def figure_5(agreement: Agreement, regime: Regime, run: xr.Dataset) -> None:
             if foreseen is not None and hasattr(foreseen, name):
                 arrays[f"{panel}|{label}/prediction"] = getattr(foreseen, name).mean(axis=0)[shown]
     stop = float(np.median(time[stopping_point(run["test_error"].values)]))
-    theory = ", with the infinite-width run of the same label draws" if foreseen is not None else ""
+    descent = "full batch" if foreseen is not None else "mini-batches"
+    theory = "Line: the infinite-width run of the same label draws." if foreseen is not None else frozen_caption(None, regime.experiment)
     agreement.figure(
         "figure_5",
         id=f"figure-5-{regime.id}".lower(),
-        title=f"Fig. 5: learning dynamics, {regime.data}, δ = 0.4",
-        caption=f"Mean and range over {len(run['seed'])} networks{theory}. Test error is smallest at η·step = {stop:.3g} (median).",
+        title=f"Fig. 5: learning dynamics, {regime.data}, δ = 0.4, {descent}",
+        caption=f"Mean and range over {len(run['seed'])} networks. {theory} A network's own test error is smallest at η·step = {stop:.3g} "
+        "(median); marked is the minimum of the mean.",
         arrays=arrays,
-        labels={"x": "time η·step", "mark:early stopping": f"{stop:.6g}"},
+        labels={"x": "time η·step", **stop_mark(run)},
     )
 
 
@@ -180,8 +184,9 @@ def figure_6(agreement: Agreement, regime: Regime, run: xr.Dataset, foreseen: Hi
     agreement.figure(
         "figure_6",
         id=f"figure-6-{regime.id}".lower(),
-        title=f"Fig. 6: clean over noisy gradient, {regime.data}, δ = 0.4",
-        caption=f"Geometric mean and middle 80 % of {len(run['seed'])} networks; starts near 1.5. Stopping point at η·step = {stop:.3g}.",
+        title=f"Fig. 6: clean over noisy gradient, {regime.data}, δ = 0.4, {'mini-batches' if foreseen is None else 'full batch'}",
+        caption=f"Geometric mean and middle 80 % of {len(run['seed'])} networks; starts near 1.5. A network's own test error is "
+        f"smallest at η·step = {stop:.3g} (median); marked is the minimum of the mean.",
         arrays=arrays,
-        labels={"x": "time η·step", "mark:early stopping": f"{stop:.6g}"},
+        labels={"x": "time η·step", **stop_mark(run)},
     )

@@ -159,9 +159,9 @@ def test_rule_on_spread_classes(agreement: Agreement, source: Source) -> None:
     agreement.figure(
         "comparison",
         title="Where the label-free rule stops",
-        caption=f"{source.data}, δ = {source.noise_level:g}: mean over {draws} label draws of the test error and of the residual to the "
-        f"observed labels. Where that falls to 2δ(1 − δ) (median marked) the rule stops, at a test error of {test['rule']:.3f}; the "
-        f"smallest is {test['smallest']:.3f}.",
+        caption=f"{source.data}, n = {source.n_train or 'all'}, δ = {source.noise_level:g}: mean over {draws} label draws of the test "
+        f"error and of the residual to the observed labels. Where that falls to 2δ(1 − δ) (median marked) the rule stops, at a test error of "
+        f"{test['rule']:.3f}; the smallest of a draw is {test['smallest']:.3f} on average.",
         arrays={
             "test error/x": run.times[shown],
             "test error/measured": run.test_error[shown].mean(axis=1),

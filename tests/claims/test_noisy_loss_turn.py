@@ -83,7 +83,8 @@ def test_turn_of_the_noisy_loss_on_data(agreement: Agreement, regime: Regime) ->
     agreement.figure(
         "comparison",
         title="Where the noisy loss turns",
-        caption="Ratio a = ‖G_n‖/‖G_c‖ (points: mean over replicates) against its threshold ρ; the noisy loss peaks where they meet.",
+        caption=f"Ratio a = ‖G_n‖/‖G_c‖, mean and range over {seeds} replicates of n = {history.n} samples, against its threshold ρ; "
+        "the noisy loss peaks where they meet. Marked: the median over the replicates that turned once.",
         arrays={
             "threshold ρ/x": history.times[shown],
             "threshold ρ/prediction": history.pooled_rho.mean(axis=0)[shown],

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from empirical.inference import exact
+from empirical.inference import exact, mean_interval
 from reports.evidence import Agreement
 from tests.support.histories import FULL, TRUTH, History
 from tests.support.paired import label_draws, most_telling_time, paired
@@ -71,9 +71,9 @@ def test_step_size_on_data(agreement: Agreement, regime: Regime) -> None:
     # The share of a label draw moves as residuals grow unequal. For networks the infinite-width run of the same label draws foretells by
     # how much; for that run itself, at most by the spread x of the share at t = 0, and the step by (1 − α)x.
     foreseen = regime.foreseen(agreement)
-    spread = (1 - alpha[:, t].mean()) * history.share_sd[1] if foreseen is None else np.std(step_deviation(foreseen)[:, t])
-    moved = label_draws(float(spread), replicates=len(measured), error_rate=rate)
-    margin = {"memorised own label": own_label[t], "label draws": moved, "rounding": rounding}
+    spread = (1 - alpha.mean(axis=0)) * history.share_sd[1] if foreseen is None else np.std(step_deviation(foreseen), axis=0)
+    moved = spread * label_draws(1.0, replicates=len(measured), error_rate=rate)
+    margin = {"memorised own label": own_label[t], "label draws": moved[t], "rounding": rounding}
 
     prediction, estimate = paired(measured[:, t], printed[:, t], error_rate=rate)
     agreement.check(f"η′/η against (1 − α)/(1 + α), {when}", prediction=prediction, estimate=estimate, margin=margin)
@@ -92,18 +92,20 @@ def test_step_size_on_data(agreement: Agreement, regime: Regime) -> None:
         f"{cosine[:, turn].mean():.3f} where the first replicate's noisy loss turns: the direction is not that of the true labels there."
     )
     shown = slice(0, turn + 1)
+    difference = mean_interval(measured - corrected, error_rate=rate)
     agreement.figure(
         "comparison",
         title="Effective learning rate on the true labels",
-        caption=f"Projection of ∇L(D) on ∇L(D̂), measured, with (1 − δ)(1 − α_t) over it. The printed (1 − α_t)/(1 + α_t) lies beside it, "
-        f"by a factor of {(printed[:, t] / measured[:, t]).mean():.2f} at {when}, judged replicate by replicate.",
+        caption=f"Projection of ∇L(D) on ∇L(D̂), mean over replicates, with (1 − δ)(1 − α_t) over it; intervals of the difference within a "
+        f"replicate, time by time. The printed (1 − α_t)/(1 + α_t) is {(printed[:, t] / measured[:, t]).mean():.2f} of what is measured at "
+        f"{when}, where it is judged.",
         arrays={
             "corrected/x": history.times[shown],
             "corrected/prediction": corrected.mean(axis=0)[shown],
             "corrected/measured": measured.mean(axis=0)[shown],
-            "corrected/lower": measured.min(axis=0)[shown],
-            "corrected/upper": measured.max(axis=0)[shown],
-            "corrected/margin": (own_label + rounding)[shown],
+            "corrected/lower": (corrected.mean(axis=0) + difference.lower)[shown],
+            "corrected/upper": (corrected.mean(axis=0) + difference.upper)[shown],
+            "corrected/margin": (own_label + moved + rounding)[shown],
             "printed/x": history.times[shown],
             "printed/prediction": printed.mean(axis=0)[shown],
         },

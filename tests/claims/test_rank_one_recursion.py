@@ -39,7 +39,7 @@ def test_recursion_against_descent_on_all_samples(agreement: Agreement) -> None:
     agreement.figure(
         "comparison",
         title="Recursion of α_t against descent on all samples",
-        caption="Dots: descent on 100 samples; lines: the recursion. Their difference is rounding.",
+        caption="Descent on 100 samples under the lines of the recursion. Their difference is rounding.",
         arrays={
             f"δ = {level}/{column}": values
             for i, level in zip((0, 3, 6, 9), (0.1, 0.2, 0.3, 0.4), strict=True)

@@ -85,7 +85,7 @@ def test_losses_in_the_early_stage(agreement: Agreement, regime: Regime) -> None
         title="Loss on clean and noisy samples",
         caption=_caption(history, regime),
         arrays=_losses(history),
-        labels=LOSS_LABELS,
+        labels={**LOSS_LABELS, "mark:judged up to here": f"{history.times[np.flatnonzero(judged.any(axis=0))[-1]]:.6g}"},
     )
 
 
@@ -225,4 +225,7 @@ def _losses(history: History) -> dict[str, Array]:
 
 def _caption(history: History, regime: Regime) -> str:
     turn = np.median(history.times[np.argmax(history.noise_loss, axis=1)])
-    return f"{regime.model}, {regime.data}: the noisy loss peaks at η·step = {turn:.3g}, then falls. Mean and range over replicates."
+    return (
+        f"{regime.model}, {regime.data}, n = {history.n}: judged is the early stage, in which the noisy loss rises; a replicate's own "
+        f"peaks at η·step = {turn:.3g} (median). Mean and range over replicates."
+    )
