@@ -160,8 +160,8 @@ def test_rule_on_spread_classes(agreement: Agreement, source: Source) -> None:
         "comparison",
         title="Where the label-free rule stops",
         caption=f"{source.data}, n = {source.n_train or 'all'}, δ = {source.noise_level:g}: mean over {draws} label draws of the test "
-        f"error and of the residual to the observed labels. Where that falls to 2δ(1 − δ) (median marked) the rule stops, at a test error of "
-        f"{test['rule']:.3f}; the smallest of a draw is {test['smallest']:.3f} on average.",
+        f"error and of the residual to the observed labels. Where that falls to 2δ(1 − δ) (median marked) the rule stops, at a test error "
+        f"of {test['rule']:.3f}; the smallest of a draw is {test['smallest']:.3f} on average.",
         arrays={
             "test error/x": run.times[shown],
             "test error/measured": run.test_error[shown].mean(axis=1),

@@ -36,9 +36,9 @@ ROWS = (
         audit="EMP",
         expected="AGREES",
         reason=(
-            "At the quick scale, 24 CNNs on 600 digits, δ = 0.3: test error 0.90 at the start, 0.14 at its minimum, 0.32 at the end. Row X7 "
-            "gives the U-curve exactly for kernel machines. 400 pictures of MNIST are too few, with a minimum of 0.3; 1,500, the standard "
-            "scale, show it."
+            "At the quick scale, 24 CNNs on 600 digits, δ = 0.3: test error 0.90 at the start, 0.14 at its minimum, 0.32 at the end. "
+            "Row X7 gives the U-curve exactly for kernel machines. 400 pictures of MNIST are too few, with a minimum of 0.3; 1,500, the"
+            " standard scale, show it."
         ),
         control="The error on noisy samples, against their observed labels, must not pass for a U-curve.",
     ),
@@ -130,8 +130,8 @@ ROWS = (
         expected="AGREES",
         reason=(
             "Net change between start and stopping point has the stated signs; step by step it is not monotone (with the infinite-width "
-            "kernel of 240 digits the noisy error peaks at t = 7, before the stopping point t = 11). The same order at a third and three times the "
-            "rate, and from the networks of Eq. (2) [B], with their random output and from output 0."
+            "kernel of 240 digits the noisy error peaks at t = 7, before the stopping point t = 11). The same order at a third and three "
+            "times the rate, and from the networks of Eq. (2) [B], with their random output and from output 0."
         ),
         control="Clean and noise exchanged: the noisy residual must not fall at first; δ = 0, permuted labels, shuffled masks in row R4.",
     ),
@@ -193,11 +193,11 @@ ROWS = (
         audit="EMP",
         expected="AGREES",
         reason=(
-            "CNNs on digits, quick scale: noisy residual 0.95, 1.08, 0.71 and noisy error 0.89, 0.94, 0.50 at start, stopping point and end. The noisy "
-            "error can rise by 0.1 at most, and the mean of |f_y − 1| alone hardly rises. The tangent kernel at the start gives the same "
-            "signs, later: networks are faster than it. ResNet-9 on 6,000 pictures of CIFAR-10: noisy residual 0.95, 0.97, 0.93, noisy "
-            "error at most 0.92, if its last layer starts at 0; as PyTorch draws it, batch normalisation makes the residual 1.00 at the "
-            "start, and it only falls. On 600 digits it fits the noise before its test error turns."
+            "CNNs on digits, quick scale: noisy residual 0.95, 1.08, 0.71 and noisy error 0.89, 0.94, 0.50 at start, stopping point and"
+            " end. The noisy error can rise by 0.1 at most, and the mean of |f_y − 1| alone hardly rises. The tangent kernel at the "
+            "start gives the same signs, later: networks are faster than it. ResNet-9 on 6,000 pictures of CIFAR-10: noisy residual "
+            "0.95, 0.97, 0.93, noisy error at most 0.92, if its last layer starts at 0; as PyTorch draws it, batch normalisation makes "
+            "the residual 1.00 at the start, and it only falls. On 600 digits it fits the noise before its test error turns."
         ),
         control="Clean and noise exchanged: the clean residual must not rise; δ = 0, permuted labels and shuffled masks in row R4.",
     ),
@@ -224,9 +224,9 @@ ROWS = (
         expected="AGREES",
         reason=(
             "Start values 21 and 13.5 from row M3; the fall is row D10 in the multi-class recursion of row X1. CNNs start at 21.1 on "
-            "digits and 20.8 on MNIST; at the minimum of the test error the ratio is 1.6 on digits at the quick scale, not 1 (row D11). ResNet-9 on CIFAR-10 "
-            "with its last layer 0 at first starts at 13.9, is at 15.7 two steps later, and falls to 5.2; with a random last layer batch "
-            "normalisation puts the outputs far from 1/C, and it starts at 18 (24 on digits, rising to 39)."
+            "digits and 20.8 on MNIST; at the minimum of the test error the ratio is 1.6 on digits at the quick scale, not 1 (row D11)."
+            " ResNet-9 on CIFAR-10 with its last layer 0 at first starts at 13.9, is at 15.7 two steps later, and falls to 5.2; with a "
+            "random last layer batch normalisation puts the outputs far from 1/C, and it starts at 18 (24 on digits, rising to 39)."
         ),
         control="The ratio at another logit, 3.22 (2.39), the binary one, 2.33 (1.5), and clean and noise exchanged must be rejected.",
     ),
@@ -305,9 +305,9 @@ ROWS = (
         audit="EMP",
         expected="AGREES",
         reason=(
-            "In four kernel runs peak and first a ≥ ρ coincide, at steps 44, 19, 84 and 59; so they do in every trained network under full-batch "
-            "descent. With ten classes a > ρ at the very start, where the bias is learnt, and the noisy loss first falls by 0.01. ResNet-9 "
-            "on CIFAR-10: the mean from log 10 = 2.30 to 2.56 and down to 2.16."
+            "In four kernel runs peak and first a ≥ ρ coincide, at steps 44, 19, 84 and 59; so they do in every trained network under "
+            "full-batch descent. With ten classes a > ρ at the very start, where the bias is learnt, and the noisy loss first falls by "
+            "0.01. ResNet-9 on CIFAR-10: the mean from log 10 = 2.30 to 2.56 and down to 2.16."
         ),
         control="The clean loss must not rise; equal sizes, a = 1, must not mark the peak; shuffled masks in row D11.",
     ),
