@@ -223,7 +223,7 @@ class Drawing:
         self.agreement.figure(
             kind,
             id=f"{kind.replace('_', '-')}-{self.regime.id}".lower(),
-            title=f"{title}, {self.regime.data}, δ = {self.level:g}",
+            title=f"{title}, {self.regime.data}, δ = {self.level:g}{', mini-batches' if 'mini-batches' in self.regime.model else ''}",
             caption=caption,
             arrays=arrays,
             labels={"x": "time η·step", **labels, **stop_mark(self.run)},
