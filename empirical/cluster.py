@@ -25,7 +25,7 @@ from joblib._dask import DaskDistributedBackend
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["ClusterWarning", "Lost", "ReportingBackend", "check_address", "check_workers", "connect", "why_unusable"]
+__all__ = ["ClusterWarning", "Lost", "ReportingBackend", "check_address", "check_client", "check_workers", "connect", "why_unusable"]
 
 _ADDRESS = re.compile(r"local:[1-9]\d{0,3}|(?:tcp|tls|ucx|ws|wss)://[^\s/]+:\d{1,5}/?")
 
@@ -156,6 +156,17 @@ def connect(address: str, *, timeout: float = 600.0) -> Iterator[Client]:
         except TimeoutError:
             raise ValueError(f"cluster {address} has no worker after {timeout:g} s: start some, or look at its queue") from None
         yield client
+
+
+def check_client(client: Client) -> Client:
+    """Return a client that is connected.
+
+    Raises:
+        ValueError: if it, or its cluster, has been closed.
+    """
+    if client.status != "running" or client.scheduler is None:
+        raise ValueError(f"cluster must be a connected client, got one that is {client.status or 'closed'}")
+    return client
 
 
 def check_workers(client: Client, folder: Path) -> None:

@@ -242,10 +242,10 @@ def _parallel(missing: Mapping[str, Specification], job: _Job, keys: list[str], 
 
 def _on_cluster(missing: Mapping[str, Specification], job: _Job, cluster: str | Client) -> Iterator[_Outcome]:
     """Measure on a Dask cluster, as often as its workers and connections take."""
-    from empirical.cluster import ReportingBackend, check_workers, connect, why_unusable
+    from empirical.cluster import ReportingBackend, check_client, check_workers, connect, why_unusable
 
     with contextlib.ExitStack() as stack:
-        client = stack.enter_context(connect(cluster)) if isinstance(cluster, str) else cluster
+        client = stack.enter_context(connect(cluster)) if isinstance(cluster, str) else check_client(cluster)
         if job.store is not None:
             job = _Job(store=Store(job.store.path.resolve()), device=job.device, threads=job.threads, data_root=job.data_root)
             assert job.store is not None

@@ -150,7 +150,8 @@ def sample_tangent_kernels(
     itemsize = x.element_size()
     width, depth, seeds = check_integer(width, "width"), check_integer(depth, "depth"), check_integers(seeds, "seeds")
     check_integer(memory_budget, "memory_budget")
-    per_seed = itemsize * (width * 2 + (depth - 1) * width * width + 4 * depth * width * len(points))
+    # Values and signals of every layer, twice over for the products of two points in float64.
+    per_seed = itemsize * (width * 2 + (depth - 1) * width * width + 8 * depth * width * len(points))
     chunk = max(1, int(memory_budget // per_seed))
     results = []
     for start in range(0, len(seeds), chunk):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import signal
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +50,20 @@ class Process(Squares):
     def measure(self, *, device: str | torch.device = "auto") -> xr.Dataset:
         """The process and its threads."""
         return xr.Dataset({"square": ("t", np.zeros(3)), "process": os.getpid()})
+
+
+@dataclasses.dataclass(frozen=True)
+class Endless(Squares):
+    """Never done; an error where it is begun in the process of the tests."""
+
+    home: int = dataclasses.field(default_factory=os.getpid)
+
+    def measure(self, *, device: str | torch.device = "auto") -> xr.Dataset:
+        """Wait until the process is ended."""
+        if os.getpid() == self.home:
+            raise AssertionError("measured in the caller's process")
+        time.sleep(600)
+        return xr.Dataset()
 
 
 def test_the_sweep_gives_the_numbers_of_one_process(client: object, tmp_path: Path) -> None:
@@ -101,6 +117,14 @@ def test_workers_that_do_not_see_the_store(client: object, tmp_path: Path, monke
         check_workers(client, tmp_path / "store")
 
 
+def test_threads_that_lie_idle_are_a_warning(client: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measurements of one process take turns; a worker of several threads works all the same."""
+    monkeypatch.setattr(client, "nthreads", lambda: {"tcp://127.0.0.1:1": 1, "tcp://127.0.0.1:2": 4})
+    with pytest.warns(ClusterWarning, match=r"workers have up to 4 threads, of which one measures: start more workers") as caught:
+        assert numbers(run([Squares(2)], store=tmp_path, cluster=client, device="cpu")) == [4]
+    assert ["\n" in str(warning.message) for warning in caught] == [False]
+
+
 def test_a_worker_with_other_code_or_data_measures_nothing(client: object, tmp_path: Path) -> None:
     @dataclasses.dataclass(frozen=True)
     class Shifty(Squares):
@@ -140,6 +164,16 @@ def test_a_scheduler_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.Mo
     assert "\n" not in str(caught.value)
 
 
+def test_no_worker_in_time_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    """A scheduler alone, as while a queue holds all its workers back: the wait is announced, and ends."""
+    with distributed.LocalCluster(n_workers=0, protocol="tcp", host="127.0.0.1", dashboard_address="127.0.0.1:0") as alone:
+        address = alone.scheduler_address
+        line = re.escape(f"cluster {address} has no worker after 0.5 s: start some, or look at its queue")
+        with pytest.raises(ValueError, match=f"^{line}$"), connect(address, timeout=0.5):
+            pass
+    assert f"waiting for a worker of {address}\n" in capfd.readouterr().err
+
+
 def test_a_cluster_that_loses_all_its_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run ends with one line instead of waiting for ever; a dead worker comes back by itself before that."""
     monkeypatch.setattr(cluster_module, "_WORKER_PATIENCE", 1.0)
@@ -148,3 +182,31 @@ def test_a_cluster_that_loses_all_its_workers(tmp_path: Path, monkeypatch: pytes
         monkeypatch.setattr(alone, "ncores", lambda: {"tcp://127.0.0.1:1": 1})
         with pytest.raises(RunError, match="the cluster has no worker any more; run again to go on from here"):
             run([Squares(1), Squares(2)], store=tmp_path, cluster=alone, device="cpu")
+
+
+def test_a_cluster_that_does_not_answer_any_more_is_one_line(client: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its scheduler fell silent between two runs; the probe in the store is taken away all the same."""
+
+    def silent(*arguments: object, **options: object) -> None:
+        raise OSError("Timed out trying to connect\nto tcp://127.0.0.1:9 after 30 s")
+
+    monkeypatch.setattr(client, "run", silent)
+    with pytest.raises(ValueError, match=r"^cluster does not answer: Timed out trying to connect to tcp://127.0.0.1:9 after 30 s$"):
+        run([Squares(1)], store=tmp_path / "store", cluster=client, device="cpu")
+    assert list((tmp_path / "store").iterdir()) == []
+
+
+def test_a_closed_client_is_one_line() -> None:
+    with connect("local:1") as client:
+        pass
+    with pytest.raises(ValueError, match="cluster must be a connected client, got one that is closed"):
+        run([Squares(1)], cluster=client, device="cpu")
+
+
+def test_a_cluster_that_is_gone_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its scheduler, between two measurements: what is lacking says so, and is not made here in its place."""
+    monkeypatch.setattr(cluster_module, "_SCHEDULER_PATIENCE", 1.0)
+    with connect("local:1") as lost, pytest.raises(RunError) as caught:
+        run([Process(1), Endless(2)], cluster=lost, device="cpu", progress=lambda step: lost.cluster.close())
+    assert caught.value.failures == {"squares-2": "the connection to the cluster's scheduler is lost; run again to go on from here"}
+    assert [result is None for result in caught.value.results] == [False, True]

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -255,6 +256,25 @@ def test_what_kills_every_worker_is_one_failure(tmp_path: Path):
     line = "it was lost on the way: TerminatedWorkerError: a worker process ended abruptly (out of memory, perhaps)"
     assert caught.value.failures["squares-2"] == line
     assert [result is None for result in caught.value.results] == [False, True, False]
+
+
+@pytest.mark.parametrize("error", [ConnectionError, RuntimeError, TypeError])
+def test_what_a_broken_connection_took_along_is_measured_again(error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The errors of joblib's Dask backend whose scheduler goes away; what had come back is not measured twice."""
+    parallel, log = runner._parallel, tmp_path / "log"
+    asked: list[int] = []
+
+    def breaking(missing: Any, job: Any, keys: list[str], **settings: Any) -> Iterator[object]:
+        asked.append(len(keys))
+        yield from parallel(missing, job, keys[:1], backend="threading", n_jobs=1)
+        if len(asked) == 1:
+            raise error("Stream is closed")
+        yield from parallel(missing, job, keys[1:], backend="threading", n_jobs=1)
+
+    monkeypatch.setattr(runner, "_parallel", breaking)
+    assert numbers(run([Squares(n, str(log)) for n in (1, 2, 3)], n_jobs=2, device="cpu")) == [1, 4, 9]
+    assert asked == [3, 2]
+    assert sorted(log.read_text().split()) == ["1", "2", "3"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -372,12 +372,13 @@ def test_unfaithful_writing_is_refused(store: Store, monkeypatch: pytest.MonkeyP
     ("dataset", "message"),
     [
         (xr.Dataset({"x": ("t", np.array([1j]))}), "variable 'x' must hold numbers, booleans or texts, got dtype complex128"),
+        (xr.Dataset({"x": ("t", np.ones(2, np.float16))}), "variable 'x' must hold numbers, booleans or texts, got dtype float16"),
         (xr.Dataset({"x": ("t", np.array([{}, 1], dtype=object))}), "variable 'x' must hold .*, got Python objects"),
         (xr.Dataset({"x": ("t", np.array(["2020-01-01"], dtype="datetime64[ns]"))}), "got dtype datetime64"),
         (xr.DataArray([1.0]), "dataset must be an xarray Dataset, got DataArray"),
         ({"x": 1}, "dataset must be an xarray Dataset, got dict"),
     ],
-    ids=["complex", "objects", "dates", "array", "dict"],
+    ids=["complex", "float16", "objects", "dates", "array", "dict"],
 )
 def test_what_netcdf_cannot_hold_is_refused(store: Store, dataset: object, message: str):
     with pytest.raises(ValueError, match=message):

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from empirical import training
-from empirical.batches import Batch, draw_batch
+from empirical.batches import Batch, bytes_per_seed, draw_batch
 from empirical.experiments import DataSpec, Experiment, NetworkSpec, TrainingSpec
 from empirical.gradients import gradient_geometry
 from empirical.noise import corrupt_labels
@@ -166,6 +166,23 @@ def test_a_small_memory_budget_changes_nothing(specification: Experiment) -> Non
     for name in together.dataset.data_vars:
         ours, theirs = together.dataset[name].to_numpy(), apart.dataset[name].to_numpy()
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-10 * np.abs(theirs).max(), err_msg=str(name))
+
+
+@pytest.mark.parametrize("specification", [BINARY, CNN], ids=by_name)
+def test_a_memory_budget_splits_the_seeds(specification: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for two of three seeds and not quite for the third, for one, for none: a batch holds no more, and one at least."""
+    sizes: list[int] = []
+
+    def draw(*arguments: object, seeds: tuple[int, ...], **options: object) -> Batch:
+        sizes.append(len(seeds))
+        return draw_batch(*arguments, seeds=seeds, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(training, "draw_batch", draw)
+    each = bytes_per_seed(specification.network, specification.data.load(), torch.float64)
+    for budget, expected in ((3 * each, [3]), (3 * each - 1, [2, 1]), (each, [1, 1, 1]), (1, [1, 1, 1])):
+        sizes.clear()
+        train(replace(specification, training=replace(specification.training, steps=0)), device="cpu", memory_budget=budget)
+        assert sizes == expected
 
 
 def test_a_batch_of_all_samples_is_full_batch_descent() -> None:

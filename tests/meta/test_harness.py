@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 pytest_plugins = ["pytester"]
+
+ROOT = Path(__file__).resolve().parents[2]
 
 HEADER = """
 import pytest
@@ -21,8 +26,7 @@ wrong = dict(prediction=2.0, estimate=exact(1.0), margin={"rounding": 1e-12})
 def run(pytester: pytest.Pytester, body: str, *options: str) -> pytest.RunResult:
     """Run one made-up claim test file in a process of its own."""
     pytester.makepyfile(HEADER + body)
-    root = str(Path(__file__).resolve().parents[2])
-    pytester.makeini(f"[pytest]\npythonpath = {root}\nmarkers =\n    claim\n    regime\n    experiments\n")
+    pytester.makeini(f"[pytest]\npythonpath = {ROOT}\nmarkers =\n    claim\n    regime\n    experiments\n")
     return pytester.runpytest_inprocess("-p", "reports.plugin", "-p", "no:cacheprovider", f"--store={pytester.path / 'store'}", *options)
 
 
@@ -115,6 +119,19 @@ def test_a_cluster_that_does_not_answer_stops_the_run_in_one_line(pytester: pyte
     shown = result.stderr.str() + result.stdout.str()
     assert "--cluster: cluster tcp://127.0.0.1:9 cannot be reached: " in shown
     assert "Traceback" not in shown
+
+
+def test_the_report_says_why_a_cluster_cannot_be_used(tmp_path: Path) -> None:
+    """As a user types it: the reason in one line, not that claim tests did not start; no report is written."""
+    pytest.importorskip("distributed", reason="the extra [cluster] is not installed")
+    code = "from empirical import cluster; from reports.__main__ import main; cluster._SCHEDULER_PATIENCE = 0.5; raise SystemExit(main())"
+    words = ["report", "G2", "--cluster", "tcp://127.0.0.1:9", "--store", "store", "--out", "report", "--no-progress"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code, *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("clean-priority report: cluster tcp://127.0.0.1:9 cannot be reached: ")
+    assert not (tmp_path / "report").exists()
 
 
 def test_missing_data_is_not_run_never_a_pass(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
