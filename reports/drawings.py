@@ -25,7 +25,7 @@ from reports.figures import render
 __all__ = ["draw_all"]
 
 INDEX = "drawn.json"
-CODE = ("figure_data.py", "figures.py", "figures_papers.py", "panels.py", "style.py", "ticks.py")
+CODE = ("figure_data.py", "figures.py", "figures_papers.py", "panel_texts.py", "panels.py", "series.py", "style.py", "ticks.py")
 MANY_FIGURES = 12  # below this, starting processes costs more than drawing
 
 

@@ -29,7 +29,9 @@ from matplotlib.figure import Figure
 
 from reports import figures_papers
 from reports.figure_data import FigureData
-from reports.panels import DIRECT, curve_panel, key_line, panels_of, residual_panel
+from reports.panel_texts import DIRECT, key_line
+from reports.panels import curve_panel, residual_panel
+from reports.series import panels_of
 from reports.style import plain_or_math, style, to_png, to_svg
 from reports.ticks import plain_ticks, text_width
 

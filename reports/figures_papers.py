@@ -26,8 +26,11 @@ from matplotlib.ticker import MultipleLocator
 from numpy.typing import NDArray
 
 from reports.figure_data import FigureData
-from reports.panels import MANY_POINTS, Series, curve_panel, key_line, marks, panels_of
+from reports.panel_texts import DIRECT, key_line, legend_line, marks, panel_size
+from reports.panels import curve_panel
+from reports.series import MANY_POINTS, Series, panels_of
 from reports.style import INK, MUTED, PAPER, plain_or_math
+from reports.ticks import text_width
 
 __all__ = [
     "figure_1",
@@ -44,8 +47,6 @@ __all__ = [
     "figure_12",
     "figure_13",
 ]
-
-_CLEAR = {"facecolor": PAPER, "alpha": 0.8, "linewidth": 0, "pad": 0.6}
 
 
 def figure_1(data: FigureData) -> Figure:
@@ -134,7 +135,7 @@ def figure_9(data: FigureData) -> Figure:
 
 def figure_10(data: FigureData) -> Figure:
     """As figure_4, a panel for each logit. Fig. 10 [A]."""
-    return _angles(data, per_row=4, size=(2.75, 2.35), every=60)
+    return _angles(data, per_row=4, size=(2.75, 2.35), every=60, named=False)
 
 
 def figure_11(data: FigureData) -> Figure:
@@ -159,14 +160,18 @@ def _courses(data: FigureData, *, lines: bool = True) -> Figure:
         panels = {panel: [_as_line(one, data.labels) for one in series] for panel, series in panels.items()}
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
-    width, height = 3.75 * max(columns, 1.6), 3.2 * rows
+    over = 0.64 if any(panels) else 0.34  # inches above the panels: the key, and their titles where they have any
+    width, height = 3.75 * max(columns, 1.6), 3.2 * rows - 0.64 + over
     figure = Figure(figsize=(width, height))
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    figure.subplots_adjust(left=0.62 / width, right=1 - 0.7 / width, top=1 - 0.64 / height, bottom=0.5 / height, wspace=0.42, hspace=0.55)
+    figure.subplots_adjust(left=0.62 / width, right=1 - 0.7 / width, top=1 - over / height, bottom=0.5 / height, wspace=0.42, hspace=0.55)
     labels = {**data.labels, **({} if "xscale" in data.labels else {"xscale": "log"})}
     headroom = 1.04 + 0.1 * sum(name.startswith("mark:") for name in labels)
     for axes, (panel, series) in zip(grid, panels.items(), strict=False):
-        axes.set_ylim(0, headroom * _extent(series)[1])  # before the direct labels, whose places depend on it
+        high = _extent(series)[1]
+        axes.set_ylim(
+            0 if lines else -0.035 * high, headroom * high
+        )  # before the direct labels, whose places depend on it; dots at 0 are whole
         curve_panel(axes, series, labels=labels, panel=panel)
         axes.set_title(plain_or_math(panel), pad=19)
         axes.set_xlabel(plain_or_math(labels.get(f"x:{panel}", labels.get("x", "time η·step"))))
@@ -184,13 +189,14 @@ def _ratios(data: FigureData) -> Figure:
     grid = figure.subplots(1, len(panels), squeeze=False)[0]
     figure.subplots_adjust(left=0.1 / len(panels), right=1 - 0.19 / len(panels), top=0.88, bottom=0.135, wspace=0.4)
     labels = {"xscale": "log", "reference:equal": "1", **data.labels}
+    head = 0.06 + 0.08 * any(name.startswith("mark:") for name in labels)
     for axes, (panel, series) in zip(grid, panels.items(), strict=True):
         low, high = _extent(series)
         low, high = min(low, 1.0), max(high, 1.0)
         if labels.get("yscale") == "log":
-            axes.set_ylim(low / 1.1, high * 1.5)  # the reference at the start has its text above it
+            axes.set_ylim(low / 1.1, high * 1.5)  # a reference has room for its text above it
         else:
-            axes.set_ylim(low - 0.06 * (high - low), high + 0.06 * (high - low))
+            axes.set_ylim(low - 0.06 * (high - low), high + head * (high - low))
         curve_panel(axes, series, labels=labels, panel=panel)
         if panel:
             axes.set_title(plain_or_math(panel), pad=19)
@@ -199,8 +205,8 @@ def _ratios(data: FigureData) -> Figure:
     return figure
 
 
-def _angles(data: FigureData, *, per_row: int, size: tuple[float, float], every: int) -> Figure:
-    """Panels of histograms of angles, each of ``size`` inches, with a tick ``every`` so many degrees."""
+def _angles(data: FigureData, *, per_row: int, size: tuple[float, float], every: int, named: bool = True) -> Figure:
+    """Panels of histograms of angles, each of ``size`` inches, with a tick ``every`` so many degrees; ``named``: names beside the data."""
     panels = panels_of(data, single=("segment", "segment_predicted", "predicted"))
     key = ""
     columns = min(per_row, len(panels))
@@ -211,16 +217,18 @@ def _angles(data: FigureData, *, per_row: int, size: tuple[float, float], every:
     over = 0.72 if any(panels) else 0.4  # inches above the panels: the key, and their titles where they have any
     figure.subplots_adjust(left=0.65 / width, right=1 - 0.13 / width, top=1 - over / height, bottom=0.52 / height, wspace=0.2, hspace=0.62)
     for position, (axes, (panel, series)) in enumerate(zip(grid.ravel(), panels.items(), strict=False)):
-        key = _histograms(axes, [one for one in series if one.get("angle") is not None], labels=data.labels, panel=panel)
+        axes.set_xlim(0, 180)
+        dashed = [(float(segment[0]), one.color) for one in series if (segment := one.get("segment")) is not None]
+        angles = [one for one in series if one.get("angle") is not None]
+        key = _histograms(axes, angles, labels=data.labels, panel=panel, named=named, lines=[place for place, _ in dashed])
+        for place, color in dashed:
+            axes.axvline(place, color=color, linewidth=1.4, linestyle=(0, (4, 2.5)), zorder=4)
         for one in series:
-            segment, predicted = one.get("segment"), one.get("segment_predicted")
-            if segment is not None:
-                axes.axvline(float(segment[0]), color=one.color, linewidth=1.4, linestyle=(0, (4, 2.5)), zorder=4)
+            predicted = one.get("segment_predicted")
             if predicted is not None:
                 axes.plot(
                     [float(predicted[0])], [0], marker="^", color=one.color, markeredgecolor=INK, markersize=6, clip_on=False, zorder=6
                 )
-        axes.set_xlim(0, 180)
         axes.xaxis.set_major_locator(MultipleLocator(every))
         if panel:
             axes.set_title(plain_or_math(panel))
@@ -235,6 +243,8 @@ def _angles(data: FigureData, *, per_row: int, size: tuple[float, float], every:
     key += "; dashed: segment gradient" if any(one.get("segment") is not None for one in drawn) else ""
     key += ", triangle: its theory" if any(one.get("segment_predicted") is not None for one in drawn) else ""
     figure.text(figure.subplotpars.left, 1 - 0.2 / height, key, color=MUTED, fontsize=8)
+    if not named:
+        legend_line(grid[0, 0], drawn, left=text_width(key, 8.0) + 14, up=(over - 0.2) * 72)
     return figure
 
 
@@ -290,15 +300,34 @@ def _name_clouds(axes: Axes, clouds: Sequence[Series]) -> None:
         axes.annotate(one.label, tuple(center), spot, textcoords="offset points", ha="center", va="center", color=one.color)
 
 
-def _histograms(axes: Axes, series: Sequence[Series], *, labels: Mapping[str, str], panel: str = "", top: float = 1.18) -> str:
-    """Filled: measured. Outlined: the theory's value for the same pairs or samples. Both in the same bins, as density; returns the key."""
+def _histograms(
+    axes: Axes,
+    series: Sequence[Series],
+    *,
+    labels: Mapping[str, str],
+    panel: str = "",
+    top: float = 1.18,
+    named: bool = True,
+    lines: Sequence[float] = (),
+) -> str:
+    """Filled: measured. Outlined: the theory's value for the same pairs or samples. Both in the same bins, as density; returns the key.
+
+    Args:
+        axes: the panel.
+        series: what is drawn.
+        labels: those of the figure.
+        panel: name of the panel.
+        top: height of the panel over that of the highest bin.
+        named: whether each name stands beside its histogram.
+        lines: places of vertical lines, which no name may cover.
+    """
     pooled = np.concatenate([part for one in series for name in ("angle", "predicted") if (part := one.get(name)) is not None])
     pooled = pooled[np.isfinite(pooled)]
     if not len(pooled):
         raise ValueError("angles must hold at least one finite value, got none")
     low, high = float(pooled.min()), float(pooled.max())
     edges = np.linspace(np.floor(low), np.ceil(high) if high > low else np.floor(low) + 1, 61)
-    spots: list[tuple[float, float, Series]] = []
+    shapes: list[NDArray[np.float64]] = []
     for one in series:
         measured, predicted = one.get("angle"), one.get("predicted")
         heights = np.zeros(len(edges) - 1)
@@ -310,16 +339,45 @@ def _histograms(axes: Axes, series: Sequence[Series], *, labels: Mapping[str, st
             axes.stairs(expected, edges, color=PAPER, linewidth=2.4, alpha=0.7)
             axes.stairs(expected, edges, color=one.color, linewidth=1.3)
             heights = np.maximum(heights, expected)
-        spots.append((float(edges[np.argmax(heights)] + edges[1] - edges[0]), float(heights.max()), one))
-    axes.set_ylim(0, top * max(height for _, height, _ in spots))
+        shapes.append(heights)
+    axes.set_ylim(0, top * max(float(heights.max()) for heights in shapes))
     axes.margins(x=0.02)
-    for x, height, one in spots:
-        axes.annotate(
-            one.label, (x, height), (0, 3), textcoords="offset points", ha="center", color=one.color, fontsize=8.5, zorder=5, bbox=_CLEAR
-        )
+    if named:
+        _name_histograms(axes, series, shapes, edges, lines)
     axes.tick_params(axis="y", labelleft=True)
     marks(axes, labels, panel=panel)
     return "filled: measured" + (", outline: theory for the same data" if any(one.get("predicted") is not None for one in series) else "")
+
+
+def _name_histograms(
+    axes: Axes, series: Sequence[Series], shapes: Sequence[NDArray[np.float64]], edges: NDArray[np.float64], lines: Sequence[float]
+) -> None:
+    """Write each name over its highest bin, or as near to that as it lies on no bin, no line and no other name."""
+    (width, height), (left, right), top = panel_size(axes), axes.get_xlim(), axes.get_ylim()[1]
+    places, tops = (edges - left) * width / (right - left), np.max(shapes, axis=0) * height / top
+    taken = [(start, 0.0, end, up) for start, end, up in zip(places[:-1], places[1:], tops, strict=True) if up > 0]
+    taken += [(at - 2, 0.0, at + 2, height) for at in ((line - left) * width / (right - left) for line in lines)]
+    for one, heights in zip(series, shapes, strict=True):
+        peak = int(np.argmax(heights))
+        half, middle, floor = (
+            text_width(one.label, DIRECT) / 2,
+            float(places[peak : peak + 2].mean()),
+            float(heights[peak]) * height / top + 3,
+        )
+        moves = [(across, up) for across in range(-120, 121, 3) for up in range(0, 61, 4)]
+        boxes = np.array([(middle + x - half - 2, floor + y, middle + x + half + 2, floor + y + DIRECT) for x, y in moves])
+        walls = np.array(taken)[:, None, :]
+        over = np.sum(
+            (walls[..., 0] < boxes[:, 2]) & (walls[..., 2] > boxes[:, 0]) & (walls[..., 1] < boxes[:, 3]) & (walls[..., 3] > boxes[:, 1]),
+            axis=0,
+        )
+        outside = (boxes[:, 0] < 0) | (boxes[:, 2] > width) | (boxes[:, 3] > height)
+        best = int(np.argmin(1000 * over + 10_000 * outside + np.hypot(*np.transpose(moves))))
+        spot = float(boxes[best, 0]) + 2, float(boxes[best, 1]) + 1
+        axes.annotate(
+            one.label, (0, 0), spot, xycoords="axes fraction", textcoords="offset points", color=one.color, fontsize=DIRECT, zorder=5
+        )
+        taken.append(tuple(boxes[best]))
 
 
 def _density(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -47,6 +47,8 @@ def plain_ticks(figure: Figure) -> None:
     Args:
         figure: its limits, scales and subplots are final.
     """
+    for axes in figure.axes:
+        axes.apply_aspect()  # may widen the limits
     # All are read before any is changed: panels that share an axis share its locator.
     found = [(axes, axis, _read(axis)) for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
     widest: dict[int, float] = {}

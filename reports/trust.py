@@ -122,7 +122,7 @@ def _seed_sets(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
         "sets": max(row["sets"] for row in rows),
         "judged": sum(row["sets"] for row in rows),
         "failed": sum(row["sets"] - row["passed"] for row in rows),
-        "code": sorted({row["code"] for row in rows}),
+        "code": sorted({code for row in rows for code in row["code"].split(", ")}),  # a row may have runs of several
     }
 
 

@@ -84,6 +84,14 @@
     });
   });
 
+  // What goes on beyond the right edge of a scroller fades out there, until it is scrolled to.
+  var scrollers = all(".scroll");
+  function hint(one) { one.toggleAttribute("data-more", one.scrollLeft + one.clientWidth < one.scrollWidth - 2); }
+  scrollers.forEach(function (one) {
+    one.addEventListener("scroll", function () { hint(one); }, { passive: true });
+    if (window.ResizeObserver) { new ResizeObserver(function () { hint(one); }).observe(one); } else { hint(one); }
+  });
+
   // Paper shows everything.
   var closed = [];
   window.addEventListener("beforeprint", function () {

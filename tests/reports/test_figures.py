@@ -12,7 +12,9 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from reports.figure_data import FigureData
 from reports.figures import KINDS, draw, render
@@ -147,6 +149,106 @@ def test_end_labels_do_not_overlap() -> None:
     )
     assert len(boxes) == 6
     assert all(below[1] <= above[0] + 1 for below, above in itertools.pairwise(boxes))
+
+
+def label_height(figure: Figure, label: str) -> float:
+    """Height of a direct label in the units of the first panel's vertical axis."""
+    axes = figure.axes[0]
+    note = next(text for text in axes.texts if text.get_text() == label)
+    box = note.get_window_extent()
+    return float(axes.transData.inverted().transform((0.0, (box.y0 + box.y1) / 2))[1])
+
+
+def test_a_name_stands_where_the_measurement_ends() -> None:
+    """Theory and measurement have one colour; the name belongs to what was measured, unless that stops before the theory."""
+    x = np.arange(5.0)
+    early = np.where(x < 4, 0.0, np.nan)
+    for measured, wanted in ((np.zeros(5), 0.0), (early, 4.0)):
+        figure = draw(line(x=x, prediction=x, measured=measured))
+        figure.draw_without_rendering()
+        assert label_height(figure, "line") == pytest.approx(wanted, abs=0.15)
+
+
+def texts_and_lines(figure: Figure, names: set[str]) -> tuple[dict[str, Bbox], list[Bbox]]:
+    """Boxes of the named texts and of the upright dashed lines of the first panel, in pixels."""
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    texts = {text.get_text(): text.get_window_extent() for text in axes.texts if text.get_text() in names}
+    upright = [one for one in axes.lines if one.get_linestyle() == "--" and len(set(one.get_xdata())) == 1]
+    return texts, [one.get_window_extent() for one in upright]
+
+
+@pytest.mark.parametrize("places", [(40, 54), (48, 49), (2, 3), (96, 98), (1, 99), (49, 50, 52), (1, 2, 3), (97, 98, 99), (50,)])
+def test_texts_of_marks_cross_neither_lines_nor_each_other(places: tuple[int, ...]) -> None:
+    x = np.linspace(0.0, 100.0, 60)
+    named = {f"mark:{'rule' if k % 2 else 'noisy-loss turn'} {k}": str(place) for k, place in enumerate(places)}
+    figure = draw(replace(line(x=x, measured=x), labels={**named, "xlim": "0,100"}))
+    texts, lines = texts_and_lines(figure, {key.partition(":")[2] for key in named})
+    assert len(texts) == len(lines) == len(places)
+    for text in texts.values():
+        assert not [one for one in lines if text.x0 < one.x0 < text.x1 and one.y1 > text.y0]
+        assert not [other for other in texts.values() if other is not text and text.overlaps(other)]
+
+
+def test_of_two_marks_the_first_has_its_text_on_the_left() -> None:
+    x = np.linspace(0.0, 100.0, 60)
+    figure = draw(replace(line(x=x, measured=x), labels={"mark:rule": "54", "mark:noisy-loss turn": "40"}))
+    texts, lines = texts_and_lines(figure, {"rule", "noisy-loss turn"})
+    first, last = sorted(one.x0 for one in lines)
+    assert texts["noisy-loss turn"].x1 <= first
+    assert texts["rule"].x0 >= last
+
+
+@pytest.mark.parametrize("start", [0.0, 1.0])
+def test_text_of_a_reference_keeps_clear_of_the_curves(start: float) -> None:
+    """A curve that leaves the level, or comes to it: the text stands at the other end."""
+    x = np.linspace(0.0, 1.0, 60)
+    curve = np.abs(x - start)
+    figure = draw(replace(line(x=x, measured=curve), labels={"reference:a level": "0"}))
+    texts, _ = texts_and_lines(figure, {"a level"})
+    box = texts["a level"]
+    seen = figure.axes[0].transData.transform(np.stack([x, curve], axis=1))
+    assert not [spot for spot in seen if box.contains(*spot)]
+    assert (box.x0 < figure.axes[0].bbox.x0 + figure.axes[0].bbox.width / 2) == (start == 1.0)
+
+
+@pytest.mark.parametrize(("count", "symbol"), [(5, "interval"), (60, "band")])
+@pytest.mark.parametrize("spread", [False, True])
+def test_key_shows_bars_and_bands_only_where_there_are_some(count: int, symbol: str, spread: bool) -> None:
+    x = np.linspace(0, 1, count)
+    axes = draw(line(x=x, measured=x, **({"lower": x - 0.1, "upper": x + 0.1} if spread else {}))).axes[0]
+    assert f"measured{f', with its {symbol}' if spread else ''}" in {text.get_text() for text in axes.texts}
+    bars = [one for one in axes.lines if not one.get_clip_on() and list(one.get_xdata()) == [8.0, 8.0]]
+    assert (len(axes.patches), len(bars)) == ((0, int(spread)) if symbol == "interval" else (int(spread), 0))
+
+
+def test_outermost_dots_are_whole() -> None:
+    x = np.geomspace(1, 100, 6)
+    data = FigureData(
+        "f", "figure_9", "", "", "F9", {"one|train/x": x, "one|train/measured": np.zeros(6), "one|test/x": x, "one|test/measured": x}
+    )
+    for figure in (draw(data), draw(line(x=x, measured=x))):
+        axes = figure.axes[0]
+        for dots in (one for one in axes.lines if one.get_marker() == "o" and one.get_clip_on()):
+            radius = dots.get_markersize() / 2 * figure.dpi / 72
+            for spot in axes.transData.transform(np.stack([dots.get_xdata(), dots.get_ydata()], axis=1)):
+                assert np.all(spot >= [axes.bbox.x0 + radius, axes.bbox.y0 + radius])
+                assert np.all(spot <= [axes.bbox.x1 - radius, axes.bbox.y1 - radius])
+
+
+def test_names_of_histograms_keep_clear_of_lines_and_edges() -> None:
+    figure = draw(FIGURES["figure-4"])
+    texts, lines = texts_and_lines(figure, {"clean", "noise", "other"})
+    assert len(texts) == 3
+    for box in texts.values():
+        assert figure.axes[0].bbox.x0 <= box.x0 + 1
+        assert box.x1 <= figure.axes[0].bbox.x1 + 1
+        assert not [one for one in lines if box.x0 < one.x0 < box.x1]
+
+
+def test_figure_10_names_its_colours_once() -> None:
+    words = [text.get_text() for text in draw(FIGURES["figure-10"]).findobj(Text)]
+    assert [words.count(name) for name in ("clean", "noise", "other")] == [1, 1, 1]
 
 
 def test_svg_holds_text_as_text_and_no_date() -> None:

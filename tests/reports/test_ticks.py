@@ -65,6 +65,21 @@ def test_panels_that_share_an_axis_both_keep_their_ticks() -> None:
     assert shown == [[], ["1", "10", "100", "1000"]]
 
 
+def test_numbers_of_an_axis_that_the_aspect_widens_lie_within_it() -> None:
+    with style():
+        figure = Figure(figsize=(6.0, 3.0))
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1])
+        axes.set_aspect("equal", adjustable="datalim")
+        plain_ticks(figure)
+        figure.draw_without_rendering()
+    shown = [(text.get_position()[0], text.get_va()) for text in axes.texts if text.get_va() == "top"]
+    low, high = axes.get_xlim()
+    assert high - low > 1.5
+    assert {place for place, _ in shown} > {0.0, 1.0}
+    assert all(low <= place <= high for place, _ in shown)
+
+
 def test_few_whole_positions_have_whole_numbers() -> None:
     layers = np.array([1.0, 2.0, 3.0])
     figure = draw(FigureData("f", "comparison", "", "", "G8", {"a/x": layers, "a/prediction": layers}))

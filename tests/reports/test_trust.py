@@ -95,6 +95,11 @@ def test_seed_sets_and_mutants_reach_the_page(tmp_path: Path, written: Path) -> 
     assert "BLOCK = 128" in page
 
 
+def test_a_code_is_named_once_though_a_row_has_runs_of_several() -> None:
+    rows = [SEED_SETS[0] | {"code": "def, abc"}, SEED_SETS[1]]
+    assert trust_view({"claims": [], "trust": {"seed_sets": rows}})["seed_sets"]["code"] == ["abc", "def"]
+
+
 def test_pages_without_them_say_nothing_of_them(written: Path) -> None:
     document = json.loads((written / "report.json").read_text(encoding="utf-8"))
     document["trust"] |= {"seed_sets": [], "mutants": []}
