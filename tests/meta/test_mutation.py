@@ -2,21 +2,22 @@
 
 The full run (an hour of one core) traces which theory tests run which line, changes every numeric constant of the package by one, runs the
 tests of its line, and writes with ``--trust-record DIR`` how many were killed, every survivor with the reason why it survives, and a sample
-of the killed with their killers; it goes on after the modules that the record there holds of the same code. The sample runs again here: the
-same mutants against the same tests.
+of the killed with their killers; it goes on after the modules that the record there holds of the same code, and where only the tests have
+changed it judges the survivors again. The sample runs again here: the same mutants against the same tests.
 """
 
 from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from reports.trust import read_trust, write_trust
-from tests.support.mutation import Mutant, apply, code_of, cover, find_again, judge_mutant, mutants_of, recorded
+from tests.support.mutation import Mutant, apply, code_of, cover, find_again, judge_mutant, mutants_of, recorded, survivors_again
 from tests.support.mutation_survivors import OPEN, UNCHANGED
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,17 +66,26 @@ def test_all_mutants(request: pytest.FixtureRequest) -> None:
     if request.config.getoption("--mutants") != "all":
         pytest.skip("a run of an hour: pass --mutants all")
     folder = request.config.getoption("--trust-record")
-    rows = {row["module"]: row for row in read_trust(Path(folder))["mutants"]} if folder else {}
     modules = {str(path.relative_to(ROOT)): path for path in THEORY}
-    rows = {name: row for name, row in rows.items() if name in modules and row["code"] == code_of(modules[name])}
+    codes = {name: code_of(path) for name, path in modules.items()}
+    stored = {row["module"]: row for row in (read_trust(Path(folder))["mutants"] if folder else [])}
+    stored = {name: row for name, row in stored.items() if name in codes and row["code"].split("-")[0] == codes[name].split("-")[0]}
+    rows = {name: row for name, row in stored.items() if row["code"] == codes[name]}
     coverage = cover(["tests/theory", "theory"]) if len(rows) < len(modules) else None
     for name, path in modules.items():
         if name in rows or coverage is None:
             continue
         assert not coverage.failed, f"green without a mutant: {sorted(coverage.failed)[:3]}"
-        rows[name] = recorded(path, [(mutant, *judge_mutant(mutant, coverage.killers(mutant))) for mutant in mutants_of(path)])
+
+        def judge(mutant: Mutant, killers: Callable[[Mutant], list[str]] = coverage.killers) -> tuple[str, str]:
+            return judge_mutant(mutant, killers(mutant))
+
+        if name in stored:
+            rows[name] = survivors_again(path, stored[name], judge)
+        else:
+            rows[name] = recorded(path, [(mutant, *judge(mutant)) for mutant in mutants_of(path)])
         if folder:  # after every module: a run that is cut short keeps what it has
-            write_trust(Path(folder), {"mutants": [rows[one] for one in modules if one in rows]})
+            write_trust(Path(folder), {"mutants": [rows.get(one, stored.get(one)) for one in modules if one in rows or one in stored]})
     survivors = [survivor for row in rows.values() for survivor in row["survivors"]]
     unexplained = [f"{row['module']}:{one['line']} {one['code']}" for row in rows.values() for one in row["survivors"] if not one["why"]]
     assert not unexplained
@@ -151,6 +161,26 @@ def test_killed_and_survived_are_told_apart() -> None:
 def test_a_mutant_that_never_ends_is_killed() -> None:
     endless = replace(alpha_0(), new="([0 for _ in iter(int, 1)] or 1)")
     assert judge_mutant(endless, ["theory/alpha.py::theory.alpha.initial_alpha"], limit=1.0)[0] == "killed"
+
+
+def test_where_only_tests_have_changed_survivors_are_judged_again(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (toy.parent / "tests" / "theory").mkdir(parents=True)
+    monkeypatch.setattr("tests.support.mutation.reason", lambda mutant: ("", False))
+    row = recorded(toy, [(mutant, *(("survived", "") if mutant.old == "2" else ("killed", "a::b"))) for mutant in mutants_of(toy)])
+    assert (row["judged"], row["killed"]) == (5, 3)
+    asked: list[str] = []
+
+    def judge(mutant: Mutant) -> tuple[str, str]:
+        asked.append(mutant.code)
+        return ("killed", "a::c") if "side" in mutant.code else ("survived", "")
+
+    again = survivors_again(toy, row, judge)
+    assert len(asked) == 2
+    assert (again["judged"], again["killed"], again["sample"]) == (5, 4, row["sample"])
+    before = code_of(toy)
+    (toy.parent / "tests" / "theory" / "test_toy.py").write_text("")
+    assert code_of(toy).split("-")[0] == before.split("-")[0]
+    assert code_of(toy) != before
 
 
 def test_reasons_name_places_that_exist() -> None:

@@ -20,7 +20,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FrameType
@@ -30,7 +30,7 @@ import pytest
 
 from tests.support.mutation_survivors import reason
 
-__all__ = ["Coverage", "Mutant", "apply", "code_of", "cover", "find_again", "judge_mutant", "mutants_of", "recorded"]
+__all__ = ["Coverage", "Mutant", "apply", "code_of", "cover", "find_again", "judge_mutant", "mutants_of", "recorded", "survivors_again"]
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("theory", "empirical", "reports", "tests")
@@ -126,9 +126,28 @@ def find_again(path: Path, entry: Mapping[str, Any]) -> Mutant | None:
 
 
 def code_of(path: Path) -> str:
-    """Twelve hex digits of a module and of all theory tests: a record of this code need not be made again."""
+    """Hashes of a module and of all theory tests, joined by a hyphen: what a record was made with."""
     tests = sorted((ROOT / "tests" / "theory").glob("*.py"))
-    return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in (path, *tests))).hexdigest()[:12]
+    module, others = (hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)) for files in ((path,), tests))
+    return f"{module.hexdigest()[:12]}-{others.hexdigest()[:12]}"
+
+
+def survivors_again(path: Path, row: Mapping[str, Any], judge: Callable[[Mutant], tuple[str, str]]) -> dict[str, Any]:
+    """Row of a module whose tests have changed, but not its code: the survivors are judged again, what was killed is taken to be so still.
+
+    Tests are added rather than taken away; that they still kill is tried on the sample whenever the suite runs.
+
+    Args:
+        path: of the module.
+        row: its record.
+        judge: mutant → outcome and what killed it.
+    """
+    alive = {(one["line"], one["code"], one["old"], one["new"]) for one in row["survivors"]}
+    found = mutants_of(path)
+    again = [
+        (mutant, *(judge(mutant) if (mutant.line, mutant.code, mutant.old, mutant.new) in alive else ("killed", ""))) for mutant in found
+    ]
+    return {**recorded(path, again), "sample": row["sample"]}
 
 
 def recorded(path: Path, judged: Iterable[tuple[Mutant, str, str]], *, sample: int = 2) -> dict[str, Any]:
