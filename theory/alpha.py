@@ -200,7 +200,8 @@ def alpha_flow(times: ArrayLike, *, alpha0: ArrayLike, kernel_scale: float, nois
         if "broadcast" not in str(error):
             raise
         raise ValueError(f"times and alpha0 must have shapes that fit, got {list(t.shape)} and {list(start.shape)}") from None
-    v = _solve_margin_growth(np.where(a > 0, target, 0).astype(np.float64), a.astype(np.float64), delta)
+    moves = a > 0  # α = 0 stays, and without noise the equation for its margin is 0 = 0
+    v = _solve_margin_growth(np.where(moves, target, 0).astype(np.float64), np.where(moves, a, 1).astype(np.float64), delta)
     # Divided by e^v, which overflows first: 1 + a(e^v − 1) = e^v (e^{−v} + a(1 − e^{−v})).
     decay = np.exp(-v)
     denominator = decay - a * np.expm1(-v)

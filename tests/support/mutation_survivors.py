@@ -23,6 +23,69 @@ class Place(Protocol):
 
 
 UNCHANGED: dict[tuple[str, str], tuple[str, str]] = {
+    ("theory/_transforms.py", "supplements = angles[angles <= 0.6]"): (
+        "0.6",
+        "how far a search for a threshold goes: beyond it only more pairs take the exact route",
+    ),
+    ("theory/_validation.py", "LARGEST = 1e100"): ("1e100", "the same number: one is far below its rounding"),
+    ("theory/_validation.py", "block: int = 256"): ("256", "size of a block, a tile, a cache or a pool: memory and speed only"),
+    ("theory/alpha.py", "move = np.where(alpha > 0, speed"): ("0", "where α is 0 it stays 0, whatever the margin's growth"),
+    ("theory/alpha.py", "linear = np.where(target > 0, target / slope0, 0)"): (
+        "0",
+        "where an iteration starts or stops that converges from anywhere: how many steps it takes, not where it ends",
+    ),
+    ("theory/alpha.py", "for _ in range(100):"): (
+        "100",
+        "where an iteration starts or stops that converges from anywhere: how many steps it takes, not where it ends",
+    ),
+    ("theory/alpha.py", "if (np.abs(new - v) <= 2 * np.finfo"): (
+        "2",
+        "where an iteration starts or stops that converges from anywhere: how many steps it takes, not where it ends",
+    ),
+    ("theory/angles.py", "if angle.size and float(angle.max()) > largest * (1.0 + 4.0"): (
+        "4.0",
+        "how many roundings beyond the largest angle are let through; one of 5 ends at the turning point too",
+    ),
+    ("theory/angles.py", "return _root(lambda theta: 2.0 - shallow_gradient_gap(theta)"): (
+        "1",
+        "the upper end of a bracket: the first change of sign in it is the root",
+    ),
+    ("theory/angles.py", "limit = np.nextafter(angle.dtype.type(0.5 * np.pi)"): ("4", "any number above π/2 gives the same next one"),
+    ("theory/angles.py", "return _root(lambda theta: gradient_gap(theta, depth) / (depth + 1)"): (
+        "0.5",
+        "the upper end of a bracket: the first change of sign in it is the root",
+    ),
+    ("theory/angles.py", "theta = np.minimum(2.0 * target / (linear"): (
+        "2.0",
+        "where an iteration starts or stops that converges from anywhere: how many steps it takes, not where it ends",
+    ),
+    ("theory/angles.py", "for _ in range(100):"): (
+        "100",
+        "where an iteration starts or stops that converges from anywhere: how many steps it takes, not where it ends",
+    ),
+    ("theory/angles.py", "grid = np.linspace(low, high, 65)"): (
+        "65",
+        "one node more in each round of a search that ends a last digit from the root",
+    ),
+    ("theory/angles.py", "<= 2.0 * np.spacing(high):"): (
+        "2.0",
+        "when a bracket is a few last digits wide: its middle moves by one of them",
+    ),
+    ("theory/dynamics.py", "return int(self.kernel.shape[0])"): (
+        "0",
+        "axis or length that is the other one's equal here: square kernels, or −1 that takes what is left",
+    ),
+    ("theory/dynamics.py", "change = (duals.reshape(times * rows, n)"): ("1", "any negative length means: what is left"),
+    ("theory/dynamics.py", 'classes = (shape[1], -1, shape[0]) if loss == "softmax"'): ("1", "any negative length means: what is left"),
+    ("theory/early_stopping.py", "exponent = np.where(steps == 0, 0.0"): (
+        "0.0",
+        "a placeholder: it is multiplied by a step count of zero, and not taken",
+    ),
+    ("theory/eigen_alignment.py", "low = 0.0"): (
+        "0.0",
+        "the first upper end is a lower bound of the time: it is the answer itself, or the next lower end",
+    ),
+    ("theory/eigen_alignment.py", "low, high = high, 2 * high"): ("2", "by how much a bracket grows before it is halved"),
     ("theory/_arc_cosine.py", "_SERIES = tuple("): (
         "18",
         "one term, stage, node or step more than the accuracy needs (the 18th term is below 1e-22)",

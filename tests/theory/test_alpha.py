@@ -177,6 +177,7 @@ def test_flow_limits() -> None:
     assert rest[2] == 0.0
     assert alpha_flow(5.0, alpha0=1.0, kernel_scale=1.0, noise_level=0.3) == 1.0
     assert alpha_flow(5.0, alpha0=0.0, kernel_scale=1.0, noise_level=0.3) == 0.0
+    np.testing.assert_array_equal(alpha_flow([0.0, 1.0, 1e9], alpha0=0.0, kernel_scale=1.0, noise_level=0.0), 0.0)  # no noise at all
     assert alpha_flow(1e9, alpha0=0.2, kernel_scale=1.0, noise_level=0.0) == pytest.approx(0.2, rel=4 * EPS)
 
 
@@ -273,6 +274,11 @@ def test_residual_and_alpha_forms_agree(residual: float, noise_level: float) -> 
         assert float(alpha_from_truth_residual(noise_level, noise_level=noise_level)) == pytest.approx(1, rel=4 * EPS)
 
 
+def test_smallest_residual_and_smallest_scale_are_legal() -> None:
+    assert float(alpha_from_truth_residual(1e-100, noise_level=0.5)) == pytest.approx(1e100, rel=4 * EPS)
+    assert no_overshoot_rate(1e-100) == pytest.approx(4e100, rel=4 * EPS)
+
+
 # --- D1, X10: two unequal clusters
 
 
@@ -288,6 +294,7 @@ def test_float32_in_float32_out() -> None:
     [
         (lambda: initial_alpha(1.2), "noise_level must lie in [0, 1), got 1.2"),
         (lambda: initial_alpha(0.3, n_classes=1), "n_classes must be an integer >= 2, got 1"),
+        (lambda: initial_alpha(0.3, n_classes=2**63), "n_classes must be an integer <= 9223372036854775807, got 9223372036854775808"),
         (lambda: noise_threshold(2.5), "n_classes must be an integer >= 2, got 2.5"),
         (lambda: cluster_kernel_scale(0.5, 0.5), "within must exceed between = 0.5, got 0.5"),
         (lambda: cluster_kernel_scale(1.0, 0.5, n_classes=3), "n_classes must be 2 for the logistic loss, got 3"),
@@ -296,6 +303,7 @@ def test_float32_in_float32_out() -> None:
             lambda: alpha_recursion(0.1, learning_rate=0, kernel_scale=1, noise_level=0.3, steps=1),
             "learning_rate must be a positive finite",
         ),
+        (lambda: alpha_flow(1.0, alpha0=[0.5, -0.1], kernel_scale=1, noise_level=0.3), "alpha0 must be >= 0, got -0.1"),
         (lambda: alpha_flow(-1.0, alpha0=0.5, kernel_scale=1, noise_level=0.3), "times must be >= 0, got -1.0"),
         (lambda: alpha_flow(1.0, alpha0=np.nan, kernel_scale=1, noise_level=0.3), "alpha0 must be finite, got nan"),
         (
@@ -303,6 +311,8 @@ def test_float32_in_float32_out() -> None:
             "form must be one of 'corrected', 'printed', got 'paper'",
         ),
         (lambda: step_factor_from_residual(0.0, noise_level=0.3), "residual must lie in [1e-100, 1], got 0.0"),
+        (lambda: step_factor_from_residual([1.0, 1.5], noise_level=0.3), "residual must lie in [1e-100, 1], got 1.5"),
+        (lambda: no_overshoot_rate(9e-101), "kernel_scale must be at least 1e-100, got 9e-101"),
         (lambda: first_step_overshoot_rate(1.0, 0.0), "noise_level must lie in (0, 1), got 0.0"),
     ],
 )

@@ -214,6 +214,22 @@ def test_small_angle_law_is_a_square_root(depth: int) -> None:
     assert linear == pytest.approx(1.0, abs=1e-14)
 
 
+def test_default_depth_is_one() -> None:
+    assert angles.max_gradient_angle() == angles.max_gradient_angle(1)
+    assert angles.gradient_gap_bound(1.0) == angles.gradient_gap_bound(1.0, depth=1)
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_bound_of_the_gap_is_its_formula(depth: int) -> None:
+    for theta in (0.1, 1.0, np.pi / 2):
+        assert angles.gradient_gap_bound(theta, depth=depth) == pytest.approx(depth * theta / (2 * np.pi) + theta**2 / 2, rel=4 * EPS)
+
+
+def test_root_at_the_end_of_its_bracket_is_found() -> None:
+    # The middle of a bracket that is at most two spacings of its upper end wide.
+    assert angles._root(lambda theta: 8.0 - theta, 7.0, 8.0) == pytest.approx(8.0, abs=np.spacing(8.0))
+
+
 def test_infinite_depth_forgets_the_input_angle() -> None:
     assert angles.INFINITE_DEPTH_COSINE == 0.25
     for theta in (0.3, 1.57, 3.0):
@@ -304,6 +320,8 @@ def test_bad_angles_are_named(theta: object, message: str) -> None:
 def test_bad_options_are_named() -> None:
     with pytest.raises(ValueError, match="depth must be an integer >= 1, got 0"):
         angles.gradient_angle(1.0, depth=0)
+    with pytest.raises(ValueError, match="depth must be an integer <= 10000, got 10001"):
+        angles.gradient_angle(1.0, depth=10_001)
     with pytest.raises(ValueError, match=r"depth must be an integer >= 1, got 1.5"):
         angles.turning_point(1.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="activation must be one of 'relu', 'linear', got 'tanh'"):

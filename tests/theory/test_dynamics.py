@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.cases import random_case
-from theory.dynamics import gradient_descent
+from theory.dynamics import Trajectory, gradient_descent
 from theory.losses import loss_values, residuals, sigmoid
 from theory.step_size import max_learning_rate
 
@@ -200,11 +200,19 @@ def test_recorded_steps() -> None:
     few = gradient_descent(np.eye(2), [0, 1], learning_rate=1.0, steps=100, record=6)
     assert few.steps.tolist() == [0, 1, 3, 10, 32, 100]
     np.testing.assert_array_equal(few.logits, every.logits[few.steps])
+    three = gradient_descent(np.eye(2), [0, 1], learning_rate=1.0, steps=100, record=3)
+    assert three.steps.tolist() == [0, 1, 100]
+    two = gradient_descent(np.eye(2), [0, 1], learning_rate=1.0, steps=100, record=2)
+    assert two.steps.tolist() == [0, 100]
     chosen = gradient_descent(np.eye(2), [0, 1], learning_rate=1.0, steps=100, record=[2, 7], cross_kernel=np.eye(2))
     assert chosen.kernel_products == 7
     np.testing.assert_array_equal(chosen.logits, every.logits[[2, 7]])
     np.testing.assert_allclose(chosen.test_logits, chosen.logits, rtol=1e-15)
     assert gradient_descent(np.eye(2), [0, 1], learning_rate=1.0, steps=0, record=5).steps.tolist() == [0]
+
+
+def test_trajectory_counts_no_product_by_default() -> None:
+    assert Trajectory(np.zeros(1), np.zeros((1, 2))).kernel_products == 0
 
 
 def test_float32_in_float32_out_for_gradient_descent() -> None:
@@ -221,6 +229,10 @@ def test_float32_in_float32_out_for_gradient_descent() -> None:
         ({"kernel": np.ones((2, 3))}, "kernel must be square [n, n] with n >= 1, got shape [2, 3]"),
         ({"kernel": [[1.0, np.nan], [np.nan, 1.0]]}, "kernel must be finite, got nan at index (0, 1)"),
         ({"labels": [0, 1, 1]}, "labels must have shape [2] or [2, draws] to match the kernel, got [3]"),
+        (
+            {"loss": "softmax", "labels": np.eye(3)},
+            "labels must have shape [2, C] or [2, C, draws] to match the kernel, got [3, 3]",
+        ),
         ({"labels": [0, -1]}, "labels must lie in [0, 1] for the logistic loss, got -1.0"),
         ({"labels": [0, 1j]}, "labels must hold real numbers, got dtype complex128"),
         ({"loss": "hinge"}, "loss must be one of 'logistic', 'softmax', 'squared', got 'hinge'"),
@@ -230,6 +242,8 @@ def test_float32_in_float32_out_for_gradient_descent() -> None:
         ({"steps": 1.5}, "steps must be an integer >= 0, got 1.5"),
         ({"steps": -1}, "steps must be an integer >= 0, got -1"),
         ({"initial_logits": [0.0]}, "initial_logits must have shape [2] or that with an axis of draws, got [1]"),
+        ({"initial_logits": np.ones((2, 0))}, "initial_logits must have shape [2] or that with an axis of draws, got [2, 0]"),
+        ({"cross_kernel": np.ones((0, 2))}, "cross_kernel must have shape [n_test, 2], got [0, 2]"),
         ({"cross_kernel": np.ones((1, 3))}, "cross_kernel must have shape [n_test, 2], got [1, 3]"),
         ({"initial_test_logits": [0.0]}, "initial_test_logits must come with a cross_kernel, got none"),
         ({"cross_kernel": np.ones((1, 2)), "initial_test_logits": [0.0, 1.0]}, "initial_test_logits must have shape [1], got [2]"),

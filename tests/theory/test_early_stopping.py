@@ -124,6 +124,19 @@ def test_collapsed_class_has_the_closed_form() -> None:
     assert curve.truth_error[0] == 0.5
 
 
+def test_errors_of_two_samples_are_normal_probabilities() -> None:
+    # W = (η/n) K = [[.5, .25], [.25, .5]] after one step, m = −.25: the margins .5 ± m/2, the variance 4δ(1−δ) · .25² = .75 · .25².
+    curve = early_stopping_curve([[2, 1], [1, 2]], [0, 1], 0.25, learning_rate=0.5, steps=[1])
+    clean, noise = (math.erfc(margin / math.sqrt(0.75 * 0.25**2) / math.sqrt(2)) / 2 for margin in (0.375, 0.625))
+    got = [curve.clean_error[0], curve.noise_error[0], curve.train_error[0], curve.truth_error[0]]
+    # A few dozen roundings, 1.1e-16 each, of margins; they move a normal tail by their square, less than ten times more.
+    np.testing.assert_allclose(got, [clean, noise, 0.75 * clean + 0.25 * noise, 0.75 * clean + 0.25 * (1 - noise)], rtol=1e-13)
+
+
+def test_no_step_may_be_asked_for() -> None:
+    assert early_stopping_curve(np.eye(2), [0, 1], 0.1, learning_rate=1.0, steps=0).steps.tolist() == [0]
+
+
 @given(st.integers(0, 2**31), st.floats(0.01, 1.9), st.integers(0, 60))
 @settings(max_examples=30, deadline=None)
 def test_filter_agrees_with_the_matrix_power(seed: int, fraction: float, steps: int) -> None:
@@ -147,13 +160,19 @@ def test_filter_agrees_with_the_matrix_power(seed: int, fraction: float, steps: 
         (lambda: early_stopping_curve(np.eye(2), [0, 1], 1.2, learning_rate=1.0, steps=3), r"noise_level must lie in \[0, 1\), got 1.2"),
         (lambda: early_stopping_curve(np.eye(2), [0, 3], 0.1, learning_rate=1.0, steps=3), "got 3"),
         (lambda: early_stopping_curve(np.eye(2), [0, -1], 0.1, learning_rate=1.0, steps=3), "got both 0 and -1"),
-        (lambda: early_stopping_curve(np.diag([1.0, -1.0]), [0, 1], 0.1, learning_rate=1.0, steps=3), "positive semi-definite"),
+        (lambda: early_stopping_curve(np.diag([1.0, -1.0]), [0, 1], 0.1, learning_rate=1.0, steps=3), "semi-definite .* eigenvalue -1"),
+        # Negative beyond 1e-8 of the largest eigenvalue, however small that is.
+        (lambda: early_stopping_curve(np.diag([1e-3, -1e-9]), [0, 1], 0.1, learning_rate=1.0, steps=3), "smallest eigenvalue -1e-09"),
         (lambda: early_stopping_curve(np.eye(2), [0, 1], 0.1, learning_rate=1.0, steps=[-1]), "steps must not be negative, got -1"),
         (lambda: early_stopping_curve(np.eye(2), [0, 1], 0.1, learning_rate=1.0, steps=[1.5]), "list of integers"),  # type: ignore[list-item]
         (lambda: early_stopping_curve(np.eye(2), [0, 1], 0.1, learning_rate=1.0, steps=1, cross_kernel=np.eye(2)), "given together"),
         (
             lambda: early_stopping_curve(np.eye(2), [0, 1], 0.1, learning_rate=1.0, steps=1, cross_kernel=np.eye(3), test_truth=[0, 1, 0]),
             r"cross_kernel must have shape \[n_test, 2\], got \[3, 3\]",
+        ),
+        (
+            lambda: early_stopping_curve(np.eye(2), [0, 1], 0.1, learning_rate=1.0, steps=1, cross_kernel=np.ones((0, 2)), test_truth=[]),
+            r"cross_kernel must have shape \[n_test, 2\], got \[0, 2\]",
         ),
     ],
 )

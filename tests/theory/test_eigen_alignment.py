@@ -75,6 +75,19 @@ def test_eigenspaces_of_clusters_are_known() -> None:
     np.testing.assert_allclose(alignment.flip_energy, [0, 0.2, 0.8], atol=1e-14)  # δ of their energy lies along the truth
 
 
+@pytest.mark.parametrize(
+    ("diagonal", "rtol", "eigenvalues"),
+    [
+        ([1e3, 0.0, -5e-6], 1e-9, [1e3, 0.0]),  # negative within 1e-8 of the largest: rounding, taken for zero
+        ([100.0, 1.0, 0.5], 0.01, [100.0, 0.75]),  # half apart, up to 0.01 · 100 is one eigenspace
+        ([100.0, 1.0, 0.5], 0.004, [100.0, 1.0, 0.5]),
+    ],
+)
+def test_eigenvalues_are_compared_with_the_largest(diagonal: list[float], rtol: float, eigenvalues: list[float]) -> None:
+    alignment = eigen_alignment(np.diag(diagonal), [0, 1, 0], [0, 0, 0], rtol=rtol)
+    np.testing.assert_allclose(alignment.eigenvalues, eigenvalues, rtol=1e-13)
+
+
 @pytest.mark.parametrize(("n_classes", "delta"), [(2, 0.3), (3, 0.45)])
 def test_expected_flip_energy_by_enumeration(n_classes: int, delta: float) -> None:
     n = 6
@@ -102,7 +115,8 @@ def test_learned_fraction_is_the_exponential_of_the_kernel() -> None:
         for vector, u in [("truth", signs), ("flips", flips)]:
             got = float(learned_fraction(alignment, t, vector=vector))
             assert got == pytest.approx(float(u @ learnt @ u / (u @ u)), abs=1e-12)
-            assert got == pytest.approx(float(learned_fraction(alignment, 4 * t, vector=vector, loss="logistic")), abs=1e-12)
+            for loss, slower in [("logistic", 4), ("softmax", 2)]:
+                assert got == pytest.approx(float(learned_fraction(alignment, slower * t, vector=vector, loss=loss)), abs=1e-12)
 
 
 @given(st.integers(0, 2**31), st.floats(0.05, 0.95), st.sampled_from(["truth", "flips"]))
@@ -189,12 +203,16 @@ def test_permuted_labels_have_no_priority_by_gradients() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: eigen_alignment(np.diag([1.0, -1.0]), [0, 1], [0, 0]), "positive semi-definite"),
+        (
+            lambda: eigen_alignment(np.diag([3.0, 2.0, -1.0]), [0, 1, 0], [0, 0, 0]),
+            "semi-definite and not zero, got smallest eigenvalue -1$",
+        ),
+        (lambda: eigen_alignment(np.eye(2), [0, 1], [0, 0], rtol=1.0), r"rtol must lie in \[0, 1\), got 1.0"),
         (lambda: eigen_alignment(np.eye(3), [0, 1], [0, 0]), r"truth must have shape \[3\]"),
         (lambda: eigen_alignment(np.eye(2), [0, 2], [0, 0]), "classes 0 ... 1, got 2"),
         (lambda: rival_accounts(np.eye(2), [0, 1], [0, 1]), "clean and noisy samples, got 0 noisy of 2"),
         (lambda: learning_time(_simple(), fraction=1.0), r"fraction must lie in \[1e-12, 1\), got 1.0"),
-        (lambda: learned_fraction(_simple(), -1.0), "times must not be negative, got -1.0"),
+        (lambda: learned_fraction(_simple(), [0.5, -1.0]), "times must not be negative, got -1.0"),
         (lambda: learned_fraction(_simple(), 1.0, vector="noise"), "vector must be one of"),
         (lambda: learned_fraction(eigen_alignment(np.eye(3), [0, 1, 2], [0, 1, 1], n_classes=3), 1.0, loss="logistic"), "use 'softmax'"),
         (lambda: expected_flip_energy(_simple(), 1.0), r"noise_level must lie in \[0, 1\), got 1.0"),

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from theory.angles import cos_gradient_angle
 from theory.existence import critical_depth, largest_noise_for_clean_priority, noisy_sample_drift, samples_for_clean_priority
 from theory.initialization_multiclass import initial_residuals
 
@@ -71,6 +72,19 @@ def test_depth_ends_clean_priority() -> None:
     assert 1.7 < more / many < 2.3
     assert critical_depth(0.4, samples_per_class=2, within_angle=within, between_angle=between) == 0
     assert critical_depth(0.1, samples_per_class=20, within_angle=within, between_angle=between, max_depth=5) == 5
+
+
+@pytest.mark.parametrize("delta", [0.3, 0.48])
+def test_first_depth_has_priority_from_the_threshold_of_its_kernel(delta: float) -> None:
+    """With the kernel cos θ_h of one hidden layer the last sample below the threshold is not enough, the next one is."""
+    within, between = math.radians(20), math.radians(80)
+    near, far = (float(cos_gradient_angle(angle)) for angle in (within, between))
+    enough = math.ceil(samples_for_clean_priority(delta, diagonal=1.0, within=near, between=far))
+    depths = [
+        critical_depth(delta, samples_per_class=samples, within_angle=within, between_angle=between, max_depth=1)
+        for samples in (enough - 1, enough)
+    ]
+    assert depths == [0, 1]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from scipy import stats
 
 import theory
 from tests.support.sampling import deep_relu_gradients
+from theory._validation import check_kernel
 from theory.finite_width_depth import DRIFT_EXPONENTS, diagonal_moments
 from theory.finite_width_laws import chi2_combination_cdf, gram_deviation_probability
 from theory.initialization import initial_truth_cosine, sample_segment_cosine
@@ -66,6 +67,18 @@ def test_cosines_of_segments_never_pass_one() -> None:
         for sign in (-1, 1):
             gram = np.array([[square, 0, sign * square, 0], [0, 1, 0, -1], [sign * square, 0, square, 0], [0, -1, 0, 1]])
             assert np.abs(SegmentGeometry.from_gram(gram).rho).max() <= 1
+
+
+@pytest.mark.parametrize("place", [(0, 0), (1, 1)])
+def test_a_kernel_may_be_asymmetric_by_ten_thousand_roundings_of_its_largest_entry(place: tuple[int, int]) -> None:
+    kernel = np.ones((2, 2))
+    kernel[place] = 2.0**40
+    limit = 1e4 * 2.0**-52 * 2.0**40  # 2.44; 1e-6 of it is far above the rounding of entries near it, 4e-16
+    kernel[1, 0] = 1 + limit * (1 - 1e-6)
+    np.testing.assert_array_equal(check_kernel(kernel), kernel)
+    kernel[1, 0] = 1 + limit * (1 + 1e-6)
+    with pytest.raises(ValueError, match=r"kernel must be symmetric, got \|K - K\^T\| = 2.44"):
+        check_kernel(kernel)
 
 
 @pytest.mark.parametrize("geometry", [SegmentGeometry, TruthGeometry])
