@@ -56,7 +56,7 @@ def chi2_combination_cdf(values: ArrayLike, *, weights: ArrayLike, degrees: Arra
         raise ValueError(f"weights and degrees must both have shape [k], got {list(lam.shape)} and {list(dof.shape)}")
     if (dof < 1 / LARGEST).any():
         raise ValueError(f"degrees must be at least {1 / LARGEST:g}, got {dof[dof < 1 / LARGEST][0]}")
-    if not np.max(np.abs(lam)) >= 1 / LARGEST:
+    if not np.max(np.abs(lam), initial=0) >= 1 / LARGEST:
         raise ValueError(
             f"weights must not all be zero: one must be at least {1 / LARGEST:g} in size, got {np.max(np.abs(lam), initial=0):g}"
         )

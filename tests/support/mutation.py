@@ -192,13 +192,15 @@ class Coverage:
     failed: set[str] = field(default_factory=set)
 
     def killers(self, mutant: Mutant) -> list[str]:
-        """Ids of the tests that may notice the mutant, the quickest first; of a line that only imports run, all that run its module."""
+        """Ids of the tests that may notice the mutant, the quickest first; of a line that only imports run, all of its module."""
         found = self.tests.get((mutant.path, mutant.line), set()) - self.failed
         ordered = sorted(found, key=lambda name: self.seconds.get(name, 0.0))
         if ordered:
             return ordered
-        same_file = {name for (path, _), names in self.tests.items() if path == mutant.path for name in names} - self.failed
-        return sorted(same_file, key=lambda name: self.seconds.get(name, 0.0))
+        same_file = {name for (path, _), names in self.tests.items() if path == mutant.path for name in names}
+        # A test of a table of constants runs no line of the module at all: its file's name says what it is about.
+        same_file |= {name for name in self.seconds if f"/test_{Path(mutant.path).stem}.py::" in name}
+        return sorted(same_file - self.failed, key=lambda name: self.seconds.get(name, 0.0))
 
 
 class _Tracer:

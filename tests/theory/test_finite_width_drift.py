@@ -92,9 +92,17 @@ def test_draws_are_columns_and_lengths_scale_as_the_network() -> None:
     scaled = relu_drift(3 * x, inputs, d, width=64, directions=directions)
     np.testing.assert_allclose(scaled.squared_change, both.squared_change, rtol=1e-12)
     np.testing.assert_allclose(scaled.kernel_variance, 81 * both.kernel_variance, rtol=1e-12)
-    # A training input's own gate is half open: between the values with the gate open and closed.
-    own = relu_drift(inputs[:1], inputs, d, width=64, directions=directions)
-    assert np.isfinite(own.flip_share).all()
+
+
+def test_own_gate_of_a_training_input_is_half_open() -> None:
+    """One training input, followed itself: |s| = ½ · d in every direction orthogonal to it, d with the gate open, 0 with it closed."""
+    own = relu_drift([[1.0, 0.0]], [[1.0, 0.0]], [0.6], width=64, directions=circle(100))
+    np.testing.assert_allclose(own.flip_share, np.sqrt(2 / 64) / np.pi * 0.5 * 0.6, rtol=1e-12)
+
+
+def test_short_rows_are_taken_down_to_their_limit() -> None:
+    unit, short = (relu_drift([[size, 0.0]], [[0.6, 0.8]], [0.5], width=64, directions=circle(100)) for size in (1.0, 1.5e-20))
+    np.testing.assert_allclose(short.flip_share, unit.flip_share, rtol=1e-12)
 
 
 X, D = [[1.0, 0.0]], [0.5]
@@ -111,6 +119,10 @@ X, D = [[1.0, 0.0]], [0.5]
             "accumulated must have shape [n] or [n, draws] for the n = 1 rows of inputs, got [2]",
         ),
         (lambda: relu_drift([[1e21, 0.0]], X, D, width=4, directions=X), "x must have rows of a length between 1e-20 and 1e+20, got 1e+21"),
+        (
+            lambda: relu_drift(X, X, D, width=4, directions=[[9e-21, 0.0]]),
+            "directions must have rows of a length between 1e-20 and 1e+20, got",
+        ),
         (lambda: relu_drift(X, X, [np.nan], width=4, directions=X), "accumulated must"),
         (lambda: relu_drift(X, X, D, width=0, directions=X), "width must be an integer >= 1, got 0"),
     ],

@@ -45,6 +45,17 @@ def test_one_term_is_the_chi_square_law(degrees: int) -> None:
     np.testing.assert_allclose(chi2_combination_cdf(-high, weights=[-1.0], degrees=[degrees]), stats.chi2.sf(high, degrees), rtol=1e-11)
 
 
+def test_nodes_are_dense_enough_far_out() -> None:
+    # The exponent of 1e-250 is 575: its rounding, 575 · 1.1e-16, in either law. Nodes placed ten times as far apart give 3e-12.
+    far = stats.chi2.isf(1e-250, 160)
+    np.testing.assert_allclose(chi2_combination_cdf(-far, weights=[-1.0], degrees=[160]), stats.chi2.sf(far, 160), rtol=1e-12)
+
+
+def test_smallest_weights_and_degrees_are_taken() -> None:
+    assert float(chi2_combination_cdf(0.0, weights=[1.5e-100, -1.5e-100], degrees=[1, 1])) == pytest.approx(0.5, abs=1e-13)
+    assert float(chi2_combination_cdf(1.0, weights=[1.0], degrees=[1.5e-100])) == pytest.approx(1, abs=1e-13)
+
+
 def test_two_signs_give_the_laplace_and_the_product_law() -> None:
     x = np.linspace(-60, 60, 401)
     laplace = chi2_combination_cdf(x, weights=[0.5, -0.5], degrees=[2, 2])
@@ -52,7 +63,7 @@ def test_two_signs_give_the_laplace_and_the_product_law() -> None:
     for point in (-1e-3, -0.5, -3.0, -20.0, -300.0):  # product of two normals: density K_0(|x|)/π = k0e(|x|) e^{-|x|}/π
         scaled = integrate.quad(lambda u, p=point: special.k0e(u - p) * math.exp(-u) / math.pi, 0, 60, epsabs=0, epsrel=1e-13, limit=400)[0]
         exact = scaled * math.exp(point)
-        assert float(chi2_combination_cdf(point, weights=[0.5, -0.5], degrees=[1, 1])) == pytest.approx(exact, rel=5e-12)
+        assert float(chi2_combination_cdf(point, weights=[0.5, -0.5], degrees=[1, 1])) == pytest.approx(exact, rel=5e-12, abs=0)
 
 
 @given(st.floats(0.0, math.pi), st.integers(1, 400), st.floats(-6, 6))
@@ -131,6 +142,19 @@ def test_relu_diagonal_law_has_its_moments(width: int) -> None:
         np.testing.assert_allclose(relu_ntk_diagonal_cdf(1 + z * sd, width=width), stats.norm.cdf(z), atol=1 / math.sqrt(width))
 
 
+def test_relu_diagonal_law_is_the_binomial_mixture_at_large_width() -> None:
+    m, active = 1001, np.arange(1, 1002)
+    x = np.array([0.9, 1.0, 1.1])
+    exact = special.gammainc(active, x[:, None] * m / 2) @ stats.binom.pmf(active, m, 0.5)
+    # Logarithms of factorials near 6000: 6000 · 1.1e-16 each, a few of them.
+    np.testing.assert_allclose(relu_ntk_diagonal_cdf(x, width=m), exact, rtol=1e-11)
+
+
+def test_relu_diagonal_law_never_exceeds_one() -> None:
+    # The binomial weights add up to 1 to rounding only, at some widths from above.
+    assert all(relu_ntk_diagonal_cdf(1e3, width=width) <= 1 for width in range(1, 300))
+
+
 # --- Lemma A.2 ---
 
 
@@ -162,6 +186,12 @@ def test_corrected_chebyshev_bound_holds(width: int, epsilon: float, diagonal: b
     assert 0 <= probability <= min(1.0, gram_chebyshev_bound(epsilon, width=width, diagonal=diagonal)) + 1e-12
 
 
+@pytest.mark.parametrize(("form", "bound"), [("corrected", 4.0), ("printed", 1.0)])
+def test_chebyshev_bound_is_the_variance_over_a_power_of_epsilon(form: str, bound: float) -> None:
+    assert gram_chebyshev_bound(0.25, width=4, diagonal=False, form=form) == bound
+    assert gram_chebyshev_bound(0.25, width=4, diagonal=True, form=form) == 2 * bound
+
+
 def test_off_diagonal_deviation_agrees_with_quadrature() -> None:
     # Σ a_k b_k given a is normal with variance χ²_m.
     m, epsilon = 7, 0.4
@@ -176,8 +206,9 @@ def test_off_diagonal_deviation_agrees_with_quadrature() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: chi2_combination_cdf(0.0, weights=[0.0], degrees=[1]), "weights must not all be zero"),
+        (lambda: chi2_combination_cdf(0.0, weights=[0.0], degrees=[1]), "zero: one must be at least 1e-100 in size, got 0$"),
         (lambda: chi2_combination_cdf(0.0, weights=[1.0], degrees=[-1]), "degrees must be at least 1e-100, got -1"),
+        (lambda: chi2_combination_cdf(0.0, weights=[1.0, 1.0], degrees=[1.5e-100, 5e-101]), "degrees must be at least 1e-100, got 5e-101"),
         (lambda: chi2_combination_cdf(0.0, weights=[1.0, 2.0], degrees=[1]), "same|both have shape"),
         (lambda: linear_ntk_cdf(0.0, [0.1, 0.2], width=3), "theta must be one angle"),  # type: ignore[arg-type]
         (lambda: relu_ntk_diagonal_cdf(math.inf, width=3), "values must be finite"),

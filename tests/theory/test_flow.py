@@ -6,8 +6,10 @@ used as references are asked for a thousandth of it or less; 1e-12 is rounding o
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +20,8 @@ from scipy.integrate import solve_ivp
 from tests.support.cases import Case, balanced_clusters, equicorrelated, random_case, two_arcs
 from theory._chebyshev import coefficients, stages
 from theory.alpha import alpha_flow, cluster_kernel_scale, initial_alpha
-from theory.dynamics import gradient_descent
-from theory.flow import gradient_flow
+from theory.dynamics import Problem, gradient_descent
+from theory.flow import _curvature_product, _Integrator, gradient_flow
 from theory.losses import residuals, sigmoid
 from theory.segment_history import segment_history
 from theory.step_size import max_learning_rate
@@ -115,6 +117,32 @@ def test_softmax_flow() -> None:
     for rtol in (1e-3, 1e-6):
         flow = gradient_flow(case.kernel, labels, times=times, loss="softmax", rtol=rtol)
         assert worst_error(flow.logits.reshape(4, -1), exact.reshape(4, -1)) <= rtol
+
+
+def test_curvature_product_is_the_derivative_of_the_residual() -> None:
+    """D v = (diag f − f fᵀ) v over the classes of each draw and sample; f (1 − f) v for two classes in one logit."""
+    rng = np.random.default_rng(6)
+    h, v = rng.normal(size=(2, 3, 2, 4))  # classes, draws, samples
+    labels = np.moveaxis(np.eye(3)[rng.integers(0, 3, (2, 4))], (0, 1, 2), (2, 0, 1))
+    problem = Problem.build(np.eye(4), labels, "softmax", None, None, None)
+    f = np.exp(h) / np.exp(h).sum(axis=0)
+    exact = np.einsum("cdn,cdn->cdn", f, v) - np.einsum("cdn,kdn,kdn->cdn", f, f, v)
+    np.testing.assert_allclose(_curvature_product(problem, h.reshape(6, 4), v.reshape(6, 4)), exact.reshape(6, 4), rtol=0, atol=1e-12)
+    logistic = Problem.build(np.eye(4), labels[:, 0], "logistic", None, None, None)
+    np.testing.assert_allclose(_curvature_product(logistic, h[0], v[0]), sigmoid(h[0]) * sigmoid(-h[0]) * v[0], rtol=1e-12)
+
+
+def test_step_beyond_its_allowance_is_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, starts = _Integrator._error, []
+
+    def error(self: _Integrator, old: np.ndarray, *rest: Any) -> float:
+        starts.append(old.copy())
+        return (0.5, 1.5)[len(starts) - 1] if len(starts) < 3 else found(self, old, *rest)
+
+    monkeypatch.setattr(_Integrator, "_error", error)
+    gradient_flow(np.eye(2), [0, 1], times=[1.0])
+    same = [bool(np.array_equal(left, right)) for left, right in itertools.pairwise(starts)]
+    assert same[:2] == [False, True]
 
 
 def test_two_class_softmax_is_logistic_with_twice_the_kernel() -> None:
@@ -246,6 +274,7 @@ def test_float32_in_float32_out() -> None:
     ("change", "message"),
     [
         ({"times": [1.0, 0.5]}, "times must be [T] increasing numbers >= 0, got [1.0, 0.5]"),
+        ({"times": [0.0] * 8 + [-1.0]}, "times must be [T] increasing numbers >= 0, got shape [9]"),
         ({"times": [-1.0]}, "times must be [T] increasing numbers >= 0, got [-1.0]"),
         ({"times": []}, "times must be [T] increasing numbers >= 0, got []"),
         ({"times": [np.inf]}, "times must be finite, got inf at index (0,)"),
@@ -253,7 +282,7 @@ def test_float32_in_float32_out() -> None:
         ({"rtol": 0.0}, "rtol must be a positive finite number, got 0.0"),
         ({"loss": "exponential"}, "loss must be one of 'logistic', 'softmax', 'squared', got 'exponential'"),
     ],
-    ids=["decreasing", "negative", "empty", "infinite", "loose", "zero", "loss"],
+    ids=["decreasing", "long", "negative", "empty", "infinite", "loose", "zero", "loss"],
 )
 def test_bad_input_is_named(change: dict, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):

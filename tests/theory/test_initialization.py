@@ -181,6 +181,15 @@ def test_truth_cosine_with_exact_counts(counts: tuple[int, int]) -> None:
     assert initial_truth_cosine(kernel, truth, 0.3, n_noise=counts) == pytest.approx(exact, abs=1e-13)
 
 
+@pytest.mark.parametrize(
+    ("truth", "counts", "exact"),
+    [([0, 1], (0, 0), 1.0), ([0, 1], (1, 0), 0.0), ([0, 1], (1, 1), -1.0), ([1, 1], (0, 1), 0.0), ([0, 0], (2, 0), -1.0)],
+)
+def test_truth_cosine_of_classes_of_one_sample_or_none(truth: list[int], counts: tuple[int, int], exact: float) -> None:
+    # Orthogonal features: the cosine is the mean of s_i ŝ_i.
+    assert initial_truth_cosine(np.eye(2), truth, 0.3, n_noise=counts) == pytest.approx(exact, abs=1e-14)
+
+
 def test_parzen_margin_is_the_first_descent_step() -> None:
     _, kernel = random_kernel(8, 20, shift=0.2)
     observed = np.random.default_rng(9).integers(0, 2, 20)

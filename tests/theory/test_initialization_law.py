@@ -20,6 +20,7 @@ from scipy import integrate, stats
 
 from tests.support.sampling import deep_relu_gradients, ks_radius
 from theory.initialization_law import (
+    _normal_orthant,
     class_logit_spread,
     class_mean_logit_covariance,
     collapsed_logit_deviation,
@@ -92,7 +93,7 @@ def test_class_with_spread_follows_the_class_mean_logit() -> None:
     assert logs.std() == pytest.approx(deviation, rel=Z * 0.005 + 0.05**2)
 
 
-@pytest.mark.parametrize("spread", [0.0, 0.5, 5.0, 30.0])
+@pytest.mark.parametrize("spread", [0.0, 0.5, 1.0, 5.0, 30.0])
 @pytest.mark.parametrize("delta", [0.1, 0.4, 0.6])
 def test_spread_enters_through_the_class_average(spread: float, delta: float) -> None:
     # R = (1−δ)(1−F)/(δF) at the class-mean logit h̄ with F = E σ(h̄ + τz), by adaptive quadrature.
@@ -179,14 +180,35 @@ def test_both_classes_at_perfect_correlation() -> None:
     assert opposite == pytest.approx(stats.norm.cdf(edge), abs=1e-14)
 
 
+@pytest.mark.parametrize("correlation", [-0.6, 0.4])
+@pytest.mark.parametrize(("h", "k"), [(-0.3, 0.5), (0.5, -0.3), (0.0, 0.7), (0.0, -0.7), (-0.7, 0.0), (0.7, 0.0), (0.0, 0.0)])
+def test_orthant_by_quadrature_in_every_quadrant_and_between_them(h: float, k: float, correlation: float) -> None:
+    root = math.sqrt(1 - correlation**2)
+
+    def density(x: float) -> float:
+        return float(stats.norm.pdf(x) * stats.norm.cdf((k - correlation * x) / root))
+
+    exact = integrate.quad(density, -12, h, epsabs=1e-13, epsrel=1e-13, limit=300, points=[-1.0])[0]
+    assert _normal_orthant(h, k, correlation) == pytest.approx(exact, abs=1e-11)
+
+
+def test_smallest_numbers_are_taken_and_scales_drop_out() -> None:
+    # log((1−δ)/δ) at δ = 1.5e-100, whose 1 − δ is 1: a rounding or two of 230.
+    assert log_ratio_law(1.5e-100, logit_deviation=1.0).mean_log == pytest.approx(100 * math.log(10) - math.log(1.5), rel=1e-15)
+    assert probability_clean_dominates_both(0.5, covariance=1.5e-100 * np.eye(2)) == 0.25
+    # The kernel enters as weights, in any unit.
+    assert class_mean_logit_covariance(np.eye(2), [0, 1], kernel=0.1 * np.eye(2)).tolist() == [[1.0, 0.0], [0.0, 1.0]]
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: log_ratio_law(0.3, logit_deviation=1.0, spread=-1.0), "spread must not be negative, got -1.0"),
-        (lambda: log_ratio_law(0.0, logit_deviation=1.0), r"lie in \(0, 1\)"),
-        (lambda: log_ratio_law(0.4, logit_deviation=1.0).quantile(1.0), r"probability must lie in \(0, 1\), got 1.0"),
+        (lambda: log_ratio_law(0.0, logit_deviation=1.0), r"lie in \(0, 1\), at least 1e-100, for a ratio to exist, got 0.0"),
+        (lambda: log_ratio_law(0.4, logit_deviation=1.0).quantile([0.5, 1.0]), r"probability must lie in \(0, 1\), got 1.0"),
         (lambda: log_ratio_law(0.4, logit_deviation=1.0).cdf(-1.0), "ratio must be positive, got -1.0"),
         (lambda: class_mean_logit_covariance(np.eye(2), [1, 1]), "got no sample of class 0"),
+        (lambda: probability_clean_dominates_both(0.4, covariance=[[1, 0], [0, 0]]), "diagonal, at least 1e-100, got 1.0 and 0.0"),
         (lambda: probability_clean_dominates_both(0.4, covariance=[[1.0, 2.0], [2.0, 1.0]]), "correlation in"),
     ],
 )

@@ -97,6 +97,7 @@ def test_multiclass_worked_values() -> None:
     assert multiclass_segment_ratio(0.3, n_classes=10, reading="logit") == pytest.approx(3.22, abs=5e-3)
     assert multiclass_segment_ratio(0.4, n_classes=10, reading="logit") == pytest.approx(2.39, abs=5e-3)
     assert multiclass_segment_ratio(0.4, n_classes=2) == pytest.approx(1.5, rel=1e-15)
+    assert opposed_residual_cosine(2) == -1
     residuals = initial_residuals([0, 3], n_classes=5)
     cosine = residuals[0] @ residuals[1] / (residuals[0] @ residuals[0])
     assert cosine == pytest.approx(opposed_residual_cosine(5), abs=1e-15)

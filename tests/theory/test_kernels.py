@@ -290,6 +290,14 @@ def test_bad_rows_are_named(x: object, message: str) -> None:
             function(x)  # type: ignore[operator]
 
 
+def test_largest_kernel_that_fits_is_given() -> None:
+    # K = 2|x|²: a part in 1e6 within the largest number and beyond it; the check compares logarithms, 308 · 1.1e-16.
+    longest = np.sqrt(np.finfo(np.float64).max / 2)
+    assert np.isfinite(kernels.ntk([[longest * (1 - 1e-6), 0.0]])).all()
+    with pytest.raises(ValueError, match="x and z must have rows whose kernel fits float64, got rows with a kernel near 1e308"):
+        kernels.ntk([[longest * (1 + 1e-6), 0.0]])
+
+
 def test_bad_options_are_named() -> None:
     x = np.ones((2, 3))
     with pytest.raises(ValueError, match=r"z must have as many columns as x \(3\), got shape \[1, 2\]"):

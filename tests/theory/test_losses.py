@@ -58,6 +58,25 @@ def test_sigmoid_far_out() -> None:
     assert sigmoid([-745.0, 800.0, -800.0]).tolist() == [np.exp(-745.0), 1.0, 0.0]
 
 
+def test_squared_loss_is_half_the_square() -> None:
+    assert loss_values([3.0, -1.0], [1.0, 1.0], loss="squared").tolist() == [2.0, 2.0]
+
+
+def test_classes_may_run_along_any_axis() -> None:
+    h, y = np.array([[0.0, 1.0, 3.0], [2.0, 0.0, 1.0]]), np.eye(3)[[0, 2]]
+    expected = loss_values(h, y, loss="softmax")
+    assert loss_values(h, y, loss="softmax", axis=1).tolist() == expected.tolist()
+    np.testing.assert_allclose(loss_values(h.T, y.T, loss="softmax", axis=0), expected, rtol=1e-15)
+    with pytest.raises(ValueError, match="axis must be an integer <= 0, got 1"):
+        residuals([0.0], [1], axis=1)
+
+
+@pytest.mark.parametrize("label", [1.5, -0.5])
+def test_labels_outside_the_unit_interval_are_named(label: float) -> None:
+    with pytest.raises(ValueError, match=rf"labels must lie in \[0, 1\] for the logistic loss, got {label}"):
+        residuals([0.0], [label])
+
+
 def test_residual_convention() -> None:
     """The ratio uses sums of residuals towards the observed label: a guard on the sign convention of all brute force here."""
     assert residuals([0.0], [1]).tolist() == [-0.5]

@@ -57,6 +57,14 @@ def test_batch_alpha_fluctuates_as_stated() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (
+            lambda: noise_majority_probability(10**12 + 1, 2, batch_size=2),
+            "n_samples must be an integer <= 1000000000000, got 1000000000001",
+        ),
+        (
+            lambda: batch_alpha_deviation(0.5, noise_level=0.5, batch_size=3, n_samples=10**12 + 1),
+            "n_samples must be an integer <= 1000000000000, got 1000000000001",
+        ),
         (lambda: noise_majority_probability(5, 6, batch_size=2), "must be at most n_samples = 5, got 6"),
         (lambda: noise_majority_probability(5, 2, batch_size=6), "batch_size must be at most n_samples = 5, got 6"),
         (lambda: class_noise_majority_probability(5, 3, 4, batch_size=2), "class_noise must be at most class_size = 3, got 4"),
