@@ -3,7 +3,7 @@
 The full run (an hour of one core) traces which theory tests run which line, changes every numeric constant of the package by one, runs the
 tests of its line, and writes with ``--trust-record DIR`` how many were killed, every survivor with the reason why it survives, and a sample
 of the killed with their killers; it goes on after the modules that the record there holds of the same code, and where only the tests have
-changed it judges the survivors again. The sample runs again here: the same mutants against the same tests.
+changed it judges again the survivors that are not equivalent. The sample runs again here: the same mutants against the same tests.
 """
 
 from __future__ import annotations

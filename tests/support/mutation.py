@@ -133,9 +133,9 @@ def code_of(path: Path) -> str:
 
 
 def survivors_again(path: Path, row: Mapping[str, Any], judge: Callable[[Mutant], tuple[str, str]]) -> dict[str, Any]:
-    """Row of a module whose tests have changed, but not its code: the survivors are judged again, what was killed is taken to be so still.
+    """Row of a module whose tests have changed, but not its code: survivors that are not equivalent are judged again.
 
-    Tests are added rather than taken away; that they still kill is tried on the sample whenever the suite runs.
+    What was killed is taken to be so still: tests are added rather than taken away, and the sample is tried whenever the suite runs.
 
     Args:
         path: of the module.
