@@ -22,6 +22,7 @@ from empirical.devices import resolve_device
 from empirical.kernel_plan import holds_gradients, plan_kernel
 from empirical.layer_gradients import sample_gradients, samples_at_a_time
 from empirical.layer_signals import Layer, as_inputs, forward_pass, trainable_layers
+from empirical.memory_plan import OVERHEAD
 
 __all__ = ["empirical_ntk", "sample_tangent_kernels"]
 
@@ -150,15 +151,13 @@ def sample_tangent_kernels(
     itemsize = x.element_size()
     width, depth, seeds = check_integer(width, "width"), check_integer(depth, "depth"), check_integers(seeds, "seeds")
     check_integer(memory_budget, "memory_budget")
-    # Values and signals of every layer, twice over for the products of two points in float64.
-    per_seed = itemsize * (width * 2 + (depth - 1) * width * width + 8 * depth * width * len(points))
-    chunk = max(1, int(memory_budget // per_seed))
+    # Values and signals of every layer with what is made of them, and the products of two points in float64: 16 numbers a unit and point.
+    per_seed = itemsize * (width * 2 + (depth - 1) * width * width + 16 * depth * width * len(points))
+    chunk = max(1, int((memory_budget - OVERHEAD) // per_seed))
     results = []
     for start in range(0, len(seeds), chunk):
-        batch = NetworkBatch.draw(
-            2, width, depth, seeds=seeds[start : start + chunk], activation=activation, convention=convention, dtype=dtype, device=device
-        )
-        results.append(_paired_kernels(batch, x))
+        some = seeds[start : start + chunk]
+        results.append(_kernels_of_networks(x, width, depth, some, activation, convention))  # each batch is gone before the next is drawn
     xx, xz, zz = (torch.cat(part).cpu().numpy() for part in zip(*results, strict=True))
     return xx, xz, zz
 
@@ -258,6 +257,14 @@ def _add_formed(total: Tensor, layer: Layer, left: tuple[Tensor, Tensor], right:
             rows = slice(row, row + size)
             for ours, theirs in zip(sample_gradients(layer, left[0][rows], left[1][rows]), right_gradients, strict=True):
                 total[rows, columns] += ours @ theirs.T
+
+
+def _kernels_of_networks(
+    x: Tensor, width: int, depth: int, seeds: Sequence[int], activation: str, convention: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw the networks and take their kernels; see `_paired_kernels`."""
+    batch = NetworkBatch.draw(2, width, depth, seeds=seeds, activation=activation, convention=convention, dtype=x.dtype, device=x.device)
+    return _paired_kernels(batch, x)
 
 
 def _paired_kernels(batch: NetworkBatch, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -12,6 +12,7 @@ from scipy import stats
 from torch import nn
 
 from empirical.batched import NetworkBatch
+from empirical.memory_plan import OVERHEAD
 from empirical.networks import FullyConnected
 from empirical.tangent_kernel import empirical_ntk, sample_tangent_kernels
 from tests.support.reference_gradients import derivative_matrix
@@ -88,7 +89,7 @@ def test_a_memory_budget_splits_the_networks(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(NetworkBatch, "draw", counted)
     weights = 8 * (2 * 9 + 9**2 + 9)
-    for budget, most in ((1, 1), (20 * weights, 20), (2**28, 40)):
+    for budget, most in ((1, 1), (OVERHEAD + 20 * weights, 20), (2**28, 40)):
         sizes.clear()
         sample_tangent_kernels([1.0], width=9, depth=2, seeds=range(40), dtype=F64, memory_budget=budget)
         assert sum(sizes) == 40
