@@ -6,6 +6,7 @@ import dataclasses
 import os
 import re
 import signal
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -180,8 +181,20 @@ def test_a_cluster_that_loses_all_its_workers(tmp_path: Path, monkeypatch: pytes
     with connect("local:1") as alone:
         alone.retire_workers(list(alone.nthreads()), close_workers=True)
         monkeypatch.setattr(alone, "ncores", lambda: {"tcp://127.0.0.1:1": 1})
-        with pytest.raises(RunError, match="the cluster has no worker any more; run again to go on from here"):
-            run([Squares(1), Squares(2)], store=tmp_path, cluster=alone, device="cpu")
+        caught: list[str] = []
+
+        def measure() -> None:
+            with pytest.raises(RunError) as error:
+                run([Squares(1), Squares(2)], store=tmp_path, cluster=alone, device="cpu")
+            caught.append(str(error.value))
+
+        # A run that waited for ever would not fail but hang: it waits in a thread, and for a minute at most.
+        waiting = threading.Thread(target=measure, daemon=True)
+        waiting.start()
+        waiting.join(60)
+        assert not waiting.is_alive(), "the run waits for workers that do not come"
+    assert len(caught) == 1
+    assert "the cluster has no worker any more; run again to go on from here" in caught[0]
 
 
 def test_a_cluster_that_does_not_answer_any_more_is_one_line(client: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,17 +157,9 @@ def test_mean_field_scale_moves_the_logits_alike_and_the_gradients_more() -> Non
     assert drift("mean field", 4096) > 0.6 * drift("mean field", 64)
 
 
-def test_splitting_the_seeds_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes: list[int] = []
-    draw = NetworkBatch.draw
-
-    def counted(*arguments: Any, seeds: tuple[int, ...], **options: Any) -> NetworkBatch:
-        sizes.append(len(seeds))
-        return draw(*arguments, seeds=seeds, **options)
-
-    monkeypatch.setattr(NetworkBatch, "draw", counted)
+def test_splitting_the_seeds_changes_nothing(batch_sizes: list[int]) -> None:
     together, apart = run().measure(device="cpu"), run().measure(device="cpu", memory_budget=1)
-    assert sizes == [2, 1, 1]  # both seeds at once; no room for one, so one by one
+    assert batch_sizes == [2, 1, 1]  # both seeds at once; no room for one, so one by one
     for name in together.data_vars:
         np.testing.assert_allclose(together[name], apart[name], rtol=0, atol=1e-9 * max(1.0, float(np.abs(together[name]).max())))
 

@@ -11,7 +11,6 @@ import torch
 from scipy import stats
 from torch import nn
 
-from empirical.batched import NetworkBatch
 from empirical.memory_plan import OVERHEAD
 from empirical.networks import FullyConnected
 from empirical.tangent_kernel import empirical_ntk, sample_tangent_kernels
@@ -78,23 +77,15 @@ def test_a_sample_holds_the_kernels_of_single_networks(convention: str, activati
                 np.testing.assert_allclose(part[position], expected, rtol=AGREEMENT, atol=AGREEMENT)
 
 
-def test_a_memory_budget_splits_the_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_memory_budget_splits_the_networks(batch_sizes: list[int]) -> None:
     """No room for one is one by one, room for all is one batch; between them the weights alone, 8(2m + m² + m) bytes each, must fit."""
-    sizes: list[int] = []
-    draw = NetworkBatch.draw
-
-    def counted(*arguments: Any, seeds: tuple[int, ...], **options: Any) -> NetworkBatch:
-        sizes.append(len(seeds))
-        return draw(*arguments, seeds=seeds, **options)
-
-    monkeypatch.setattr(NetworkBatch, "draw", counted)
     weights = 8 * (2 * 9 + 9**2 + 9)
     for budget, most in ((1, 1), (OVERHEAD + 20 * weights, 20), (2**28, 40)):
-        sizes.clear()
+        batch_sizes.clear()
         sample_tangent_kernels([1.0], width=9, depth=2, seeds=range(40), dtype=F64, memory_budget=budget)
-        assert sum(sizes) == 40
-        assert max(sizes) <= most
-        assert (len(sizes) == 1) == (most == 40)
+        assert sum(batch_sizes) == 40
+        assert max(batch_sizes) <= most
+        assert (len(batch_sizes) == 1) == (most == 40)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3], ids="depth={}".format)

@@ -6,6 +6,7 @@ file and a piece of its line.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 __all__ = ["OPEN", "UNCHANGED", "reason"]
@@ -22,473 +23,312 @@ class Place(Protocol):
     def old(self) -> str: ...
 
 
-UNCHANGED: dict[tuple[str, str], tuple[str, str]] = {
-    ("theory/_transforms.py", "supplements = angles[angles <= 0.6]"): (
-        "0.6",
-        "how far a search for a threshold goes: beyond it only more pairs take the exact route",
-    ),
-    ("theory/_validation.py", "LARGEST = 1e100"): ("1e100", "the same number: one is far below its rounding"),
-    ("theory/_validation.py", "block: int = 256"): ("256", "size of a block, a tile, a cache or a pool: memory and speed only"),
-    ("theory/alpha.py", "move = np.where(alpha > 0, speed"): ("0", "where α is 0 it stays 0, whatever the margin's growth"),
-    ("theory/alpha.py", "linear = np.where(target > 0, target / slope0, 0)"): (
-        "0",
-        "where an iteration starts or stops that converges from anywhere: how many steps it takes, not where it ends",
-    ),
-    ("theory/alpha.py", "for _ in range(100):"): (
-        "100",
-        "where an iteration starts or stops that converges from anywhere: how many steps it takes, not where it ends",
-    ),
-    ("theory/alpha.py", "if (np.abs(new - v) <= 2 * np.finfo"): (
-        "2",
-        "where an iteration starts or stops that converges from anywhere: how many steps it takes, not where it ends",
-    ),
-    ("theory/angles.py", "if angle.size and float(angle.max()) > largest * (1.0 + 4.0"): (
-        "4.0",
-        "how many roundings beyond the largest angle are let through; one of 5 ends at the turning point too",
-    ),
-    ("theory/angles.py", "return _root(lambda theta: 2.0 - shallow_gradient_gap(theta)"): (
-        "1",
-        "the upper end of a bracket: the first change of sign in it is the root",
-    ),
-    ("theory/angles.py", "limit = np.nextafter(angle.dtype.type(0.5 * np.pi)"): ("4", "any number above π/2 gives the same next one"),
-    ("theory/angles.py", "return _root(lambda theta: gradient_gap(theta, depth) / (depth + 1)"): (
-        "0.5",
-        "the upper end of a bracket: the first change of sign in it is the root",
-    ),
-    ("theory/angles.py", "theta = np.minimum(2.0 * target / (linear"): (
-        "2.0",
-        "where an iteration starts or stops that converges from anywhere: how many steps it takes, not where it ends",
-    ),
-    ("theory/angles.py", "for _ in range(100):"): (
-        "100",
-        "where an iteration starts or stops that converges from anywhere: how many steps it takes, not where it ends",
-    ),
-    ("theory/angles.py", "grid = np.linspace(low, high, 65)"): (
-        "65",
-        "one node more in each round of a search that ends a last digit from the root",
-    ),
-    ("theory/angles.py", "<= 2.0 * np.spacing(high):"): (
-        "2.0",
-        "when a bracket is a few last digits wide: its middle moves by one of them",
-    ),
-    ("theory/dynamics.py", "return int(self.kernel.shape[0])"): (
-        "0",
-        "axis or length that is the other one's equal here: square kernels, or −1 that takes what is left",
-    ),
-    ("theory/dynamics.py", "change = (duals.reshape(times * rows, n)"): ("1", "any negative length means: what is left"),
-    ("theory/dynamics.py", 'classes = (shape[1], -1, shape[0]) if loss == "softmax"'): ("1", "any negative length means: what is left"),
-    ("theory/early_stopping.py", "exponent = np.where(steps == 0, 0.0"): (
-        "0.0",
-        "a placeholder: it is multiplied by a step count of zero, and not taken",
-    ),
-    ("theory/eigen_alignment.py", "low = 0.0"): (
-        "0.0",
-        "the first upper end is a lower bound of the time: it is the answer itself, or the next lower end",
-    ),
-    ("theory/eigen_alignment.py", "low, high = high, 2 * high"): ("2", "by how much a bracket grows before it is halved"),
-    ("theory/_arc_cosine.py", "_SERIES = tuple("): (
-        "18",
-        "one term, stage, node or step more than the accuracy needs (the 18th term is below 1e-22)",
-    ),
-    ("theory/_arc_cosine.py", "value = np.full_like(square, _SERIES[-1])"): ("1", "the last Taylor term is below the rounding of the sum"),
-    ("theory/_arc_cosine.py", "_SERIES[-2::-1]"): ("2", "the last Taylor terms are below the rounding of the sum"),
-    ("theory/_chebyshev.py", "_DAMPING = 2 / 13"): (
-        "13",
-        "step control of an error-controlled integrator: the tolerance is kept, the number of steps changes",
-    ),
-    ("theory/_chebyshev.py", "return max(2, 1 + int(np.sqrt(1 + 1.54 * z)))"): (
-        "*",
-        "one term, stage, node or step more than the accuracy needs",
-    ),
-    ("theory/_chebyshev.py", "@lru_cache(maxsize=512)"): ("512", "size of a block, a tile, a cache or a pool: memory and speed only"),
-    ("theory/_chebyshev.py", "b[:2] = b[2]"): ("2", "b_2 is set to itself"),
-    ("theory/_chebyshev.py", "return Coefficients(float(b[1] * w1)"): ("1", "b_0 = b_1 = b_2 by the line above"),
-    ("theory/_pairwise.py", "_TILE_ROWS, _TILE_COLUMNS = 128, 256"): (
-        "*",
-        "size of a block, a tile, a cache or a pool: memory and speed only",
-    ),
-    ("theory/_pairwise.py", "whole = symmetric and span.stop - span.start == left.shape[0]"): (
-        "0",
-        "axis or length that is the other one's equal here: square kernels, or −1 that takes what is left",
-    ),
-    ("theory/_pairwise.py", "upper = np.triu_indices(values.shape[0], 1)"): (
-        "0",
-        "axis or length that is the other one's equal here: square kernels, or −1 that takes what is left",
-    ),
-    ("theory/_parallel.py", "_BLOCK = 32768"): ("32768", "size of a block, a tile, a cache or a pool: memory and speed only"),
-    ("theory/_parallel.py", "return min(multiprocessing.cpu_count(), 8)"): (
-        "8",
-        "size of a block, a tile, a cache or a pool: memory and speed only",
-    ),
-    ("theory/_parallel.py", "if workers <= 1:"): ("1", "size of a block, a tile, a cache or a pool: memory and speed only"),
-    ("theory/_parallel.py", "if len(starts) <= 2:"): ("2", "size of a block, a tile, a cache or a pool: memory and speed only"),
-    ("theory/_parallel.py", "flat = np.ascontiguousarray(values).reshape(-1)"): ("1", "any negative length means: what is left"),
-    ("theory/_profile.py", "_INTERVALS = 1024"): ("1024", "one term, stage, node or step more than the accuracy needs"),
-    ("theory/_profile.py", "_DEGREE = 5"): ("5", "one term, stage, node or step more than the accuracy needs"),
-    ("theory/_profile.py", "_MIDDLE_INTERVALS, _MIDDLE_DEGREE = 12288, 3"): (
-        "*",
-        "one term, stage, node or step more than the accuracy needs",
-    ),
-    ("theory/_profile.py", "@lru_cache(maxsize=64)"): ("64", "size of a block, a tile, a cache or a pool: memory and speed only"),
-    ("theory/_profile.py", "index = np.minimum((np.log1p(scale * theta)"): (
-        "*",
-        "threshold between two routes that both keep the promised accuracy: speed only",
-    ),
-    ("theory/_profile.py", "slope = self.table[1, index]"): (
-        "*",
-        "threshold between two routes that both keep the promised accuracy: speed only",
-    ),
-    ("theory/_profile.py", "return np.asarray(np.abs(slope / self.table[0, index]))"): (
-        "0",
-        "threshold between two routes that both keep the promised accuracy: speed only",
-    ),
-    ("theory/_profile.py", "matrix = np.zeros((degree + 1, degree + 1))"): ("1", "a column or row more, of zeros"),
-    ("theory/_rows.py", "_CHUNK = 2**18"): ("*", "size of a block, a tile, a cache or a pool: memory and speed only"),
-    ("theory/_rows.py", "* (1.0 + 0.25 * math.sqrt(dimension))"): (
-        "*",
-        "threshold between two routes that both keep the promised accuracy: speed only",
-    ),
-    ("theory/_rows.py", "angle[part] = 2.0 * np.arcsin(np.minimum(0.5"): (
-        "1.0",
-        "guard against a sine above 1 by rounding, which nearly parallel rows do not reach",
-    ),
-    ("theory/_rows.py", "angle[part] = np.arcsin(np.minimum(sine, 1.0))"): (
-        "1.0",
-        "guard against a sine above 1 by rounding, which nearly opposite rows do not reach",
-    ),
-    ("theory/_rows.py", "for part in _chunks(i.size, 4 * left.unit.shape[1])"): (
-        "4",
-        "size of a block, a tile, a cache or a pool: memory and speed only",
-    ),
-    ("theory/_rows.py", "size = max(1, _CHUNK // dimension)"): ("1", "size of a block, a tile, a cache or a pool: memory and speed only"),
-    ("theory/_rows.py", "shifted = 134217729.0 * a"): ("134217729.0", "Veltkamp's splitting is exact for neighbouring constants too"),
-    ("theory/_transforms.py", "angles = np.geomspace(1e-6, 1.2, 400)"): (
-        "*",
-        "threshold between two routes that both keep the promised accuracy: speed only",
-    ),
-    ("theory/alpha.py", "slope0 = delta + (1 - delta) * a"): (
-        "1",
-        "where an iteration starts or stops that converges from anywhere: how many steps it takes, not where it ends",
-    ),
-    ("theory/alpha.py", "late = np.where(a > 0, target - (1 - delta)"): (
-        "*",
-        "where an iteration starts or stops that converges from anywhere: how many steps it takes, not where it ends",
-    ),
-    ("theory/alpha.py", "v = np.where(a <= 1, np.minimum(linear, late), linear)"): (
-        "1",
-        "where an iteration starts or stops that converges from anywhere: how many steps it takes, not where it ends",
-    ),
-    ("theory/dynamics.py", "for step in range(last + 1):"): ("1", "one more step, which is not recorded"),
-    ("theory/eigen_alignment.py", "if noise > 0 else np.zeros(n)"): ("0", "the squared norm of flips is 0 or at least 2"),
-    ("theory/finite_width_laws.py", "if m <= 1000:  # exact integers"): (
-        "1000",
-        "threshold between two routes that both keep the promised accuracy: speed only",
-    ),
-    ("theory/finite_width_laws.py", "690.0 if math.isinf(near) else 34.0"): (
-        "*",
-        "where an iteration starts or stops that converges from anywhere: how many steps it takes, not where it ends",
-    ),
-    ("theory/finite_width_laws.py", "for _ in range(64):"): (
-        "64",
-        "where an iteration starts or stops that converges from anywhere: how many steps it takes, not where it ends",
-    ),
-    ("theory/finite_width_laws.py", "spread = np.sqrt(np.sum(2 * dof"): (
-        "2",
-        "where the nodes of the contour integral lie: its step is a fraction of this",
-    ),
-    ("theory/finite_width_laws.py", "bend = 0.5 * np.where(values >= 0, 1.0, -1.0)"): (
-        "*",
-        "how far a contour is bent whose integral does not depend on it",
-    ),
-    ("theory/flow.py", "_CURVATURE = {"): ("*", "an upper bound of the curvature: a larger one makes the steps shorter"),
-    ("theory/flow.py", "allowance = self.tolerance * (s / 10)"): (
-        "*",
-        "step control of an error-controlled integrator: the tolerance is kept, the number of steps changes",
-    ),
-    ("theory/flow.py", "f = _residuals(h.reshape(classes)"): ("*", "labels of zero broadcast from any length"),
-    ("theory/dynamics.py", "n = k.shape[0]"): (
-        "0",
-        "axis or length that is the other one's equal here: square kernels, or −1 that takes what is left",
-    ),
-    ("theory/initialization.py", "n = k.shape[0]"): (
-        "0",
-        "axis or length that is the other one's equal here: square kernels, or −1 that takes what is left",
-    ),
-    ("theory/packed.py", "if mirrored > 0:"): (
-        "0",
-        "a panel whose columns before the diagonal are one in number does not occur: panels are wider",
-    ),
-    ("theory/reductions.py", "return _equicorrelated_run(s, np.zeros((s.size, 2)), delta)"): ("2", "a third column that nothing reads"),
-    ("theory/truth_gradient.py", "g.shape[-1] != g.shape[-2]"): (
-        "*",
-        "axis or length that is the other one's equal here: square kernels, or −1 that takes what is left",
-    ),
-    ("theory/segments.py", "g.shape[-1] != g.shape[-2]"): (
-        "*",
-        "axis or length that is the other one's equal here: square kernels, or −1 that takes what is left",
-    ),
-    ("theory/flow.py", "classes = (problem.shape[1], -1, problem.n)"): ("*", "any negative length means: what is left"),
-    ("theory/flow.py", "if last_error > 0 and error > 0:"): (
-        "*",
-        "step control of an error-controlled integrator: the tolerance is kept, the number of steps changes",
-    ),
-    ("theory/angles.py", "linear = depth / (2.0 * np.pi)"): (
-        "*",
-        "where an iteration starts or stops that converges from anywhere: how many steps it takes, not where it ends",
-    ),
-    ("theory/dynamics.py", "return np.ascontiguousarray(full.reshape(shape[0], -1).T)"): ("1", "any negative length means: what is left"),
-    ("theory/_transforms.py", "parallel = float(np.cos(angles[close]"): (
-        "*",
-        "threshold between two routes that both keep the promised accuracy: speed only",
-    ),
-    ("theory/_transforms.py", "opposite = -float(np.cos("): (
-        "*",
-        "threshold between two routes that both keep the promised accuracy: speed only",
-    ),
-    ("theory/_transforms.py", "return float(min(0.25 * largest"): (
-        "*",
-        "threshold between two routes that both keep the promised accuracy: speed only",
-    ),
-    ("theory/_transforms.py", "return 0.25 * largest if 0.5 * error"): (
-        "*",
-        "threshold between two routes that both keep the promised accuracy: speed only",
-    ),
-    ("theory/_validation.py", "array.shape[0] != n"): (
-        "0",
-        "axis or length that is the other one's equal here: square kernels, or −1 that takes what is left",
-    ),
-    ("theory/alpha.py", "small = v < 700"): ("700", "threshold between two routes that both keep the promised accuracy: speed only"),
-    ("theory/angles.py", "@lru_cache(maxsize=256)"): ("256", "size of a block, a tile, a cache or a pool: memory and speed only"),
-    ("theory/angles.py", "newton = theta - residual * (depth + 1)"): (
-        "1",
-        "where an iteration starts or stops that converges from anywhere: how many steps it takes, not where it ends",
-    ),
-    ("theory/eigen_alignment.py", "n = k.shape[0]"): (
-        "0",
-        "axis or length that is the other one's equal here: square kernels, or −1 that takes what is left",
-    ),
-    ("theory/flow.py", "factor = min(factor, factor * (tau / last_tau)"): (
-        "*",
-        "step control of an error-controlled integrator: the tolerance is kept, the number of steps changes",
-    ),
-    ("theory/flow.py", "return np.asarray(f * _residuals(-h, np.zeros_like(h)"): (
-        "0",
-        "the axis of classes, which the logistic loss does not have",
-    ),
-    ("theory/initialization.py", "mean_flip = np.ones(k.shape[0])"): (
-        "0",
-        "axis or length that is the other one's equal here: square kernels, or −1 that takes what is left",
-    ),
-    ("theory/initialization_law.py", "law = log_ratio_law(noise_level, logit_deviation=1.0)"): (
-        "1.0",
-        "only the mean of the law is used, which does not depend on the deviation",
-    ),
-    ("theory/initialization_law.py", "signs = binary_signs(truth, k.shape[0]"): (
-        "0",
-        "axis or length that is the other one's equal here: square kernels, or −1 that takes what is left",
-    ),
-    ("theory/kernels.py", "x: ArrayLike, z: None = None"): ("*", "a signature for type checkers, which never runs"),
-    ("theory/dynamics.py", 'if loss == "logistic" and bool(np.all((y == 0)'): (
-        "*",
-        "threshold between two routes that both keep the promised accuracy: speed only",
-    ),
-    ("theory/finite_width_laws.py", "active = np.arange(max(0, m // 2 - reach)"): (
-        "*",
-        "one term, stage, node or step more than the accuracy needs",
-    ),
-    ("theory/finite_width_laws.py", "reach = math.ceil(6 * math.sqrt(m))"): (
-        "*",
-        "one term, stage, node or step more than the accuracy needs",
-    ),
-    ("theory/finite_width_laws.py", "floor = min(1 / deviation, abs(near) / 2)"): (
-        "*",
-        "where the contour of an integral crosses the axis, on which the integral does not depend",
-    ),
-    ("theory/truth_gradient.py", "n_classes = g.shape[-1] // 3"): (
-        "1",
-        "axis or length that is the other one's equal here: square kernels, or −1 that takes what is left",
-    ),
-    ("theory/alpha.py", "np.where(a > 0, target, 0)"): ("0", "where α is 0 it stays 0, whatever the margin's growth"),
-    ("theory/angles.py", "settled = np.abs(update - theta)"): (
-        "2.0",
-        "where an iteration starts or stops that converges from anywhere: how many steps it takes, not where it ends",
-    ),
-    ("theory/initialization_law.py", "else check_kernel(kernel, n=k.shape[0])"): (
-        "0",
-        "axis or length that is the other one's equal here: square kernels, or −1 that takes what is left",
-    ),
-    ("theory/initialization_law.py", "high = np.where(short, 2 * high + 1, high)"): (
-        "*",
-        "where an iteration starts or stops that converges from anywhere: how many steps it takes, not where it ends",
-    ),
-    ("theory/minibatch.py", "gammaln(total + 1) - gammaln(part + 1)"): (
-        "1",
-        "a factor common to all counts, which the normalisation cancels",
-    ),
-    ("theory/_validation.py", "for j in range(0, i + 1, block)"): ("1", "a block of no rows"),
-    ("theory/alpha.py", "log_term = np.where(small, np.log1p"): ("0", "a placeholder in the branch that is not taken"),
-    ("theory/flow.py", "self.radius, self.radius_time = self.radius_bound"): (
-        "0.0",
-        "step control of an error-controlled integrator: the tolerance is kept, the number of steps changes",
-    ),
-    ("theory/flow.py", "reached_end = now + tau >="): (
-        "*",
-        "step control of an error-controlled integrator: the tolerance is kept, the number of steps changes",
-    ),
-    ("theory/initialization_law.py", "spread: float = 0.0"): ("0.0", "a default of a dataclass that every maker of it overrides"),
-    ("theory/initialization_law.py", "if self.spread == 0:"): (
-        "0",
-        "threshold between two routes that both keep the promised accuracy: speed only",
-    ),
-    ("theory/kernels.py", "depth: int = 1,"): ("1", "a signature for type checkers, which never runs"),
-    ("theory/packed.py", "_OVERHEAD = 32 * 2**20"): ("*", "size of a block, a tile, a cache or a pool: memory and speed only"),
-    ("theory/packed.py", "columns = values.reshape(values.shape[0], -1)"): ("*", "any negative length means: what is left"),
-    ("theory/step_size.py", "value, combination = 0.0, np.ones(1)"): (
-        "0.0",
-        "where an iteration starts or stops that converges from anywhere: how many steps it takes, not where it ends",
-    ),
-    ("theory/early_stopping.py", "n = k.shape[0]"): (
-        "0",
-        "axis or length that is the other one's equal here: square kernels, or −1 that takes what is left",
-    ),
-    ("theory/initialization_law.py", "return _normal_orthant(edges[0]"): (
-        "*",
-        "an index of a symmetric matrix of equal variances, or a guard against a correlation beyond 1 by rounding",
-    ),
-    ("theory/_validation.py", "largest = np.nextafter(array.dtype.type(np.pi)"): ("4", "any number above π gives the same next one"),
-    ("theory/early_stopping.py", "return np.where(tiny, rate * steps"): ("1.0", "a placeholder in the branch that is not taken"),
-    ("theory/flow.py", "factor = _SAFETY * error ** (-1 / 3)"): (
-        "*",
-        "step control of an error-controlled integrator: the tolerance is kept, the number of steps changes",
-    ),
-    ("theory/initialization_law.py", "for _ in range(60):"): (
-        "60",
-        "where an iteration starts or stops that converges from anywhere: how many steps it takes, not where it ends",
-    ),
-    ("theory/packed.py", "return self.shape[0]"): (
-        "0",
-        "axis or length that is the other one's equal here: square kernels, or −1 that takes what is left",
-    ),
-    ("theory/reductions.py", 'raise ValueError(f"times must be [T] increasing'): ("8", "up to which length a message spells the times out"),
-    ("theory/reductions.py", "k, n, _, _ = _two_clusters(kernel, sizes"): ("0.0", "arguments whose results are thrown away"),
-    ("theory/segments.py", "in enumerate(parts[: b + 1])"): ("1", "a block above the diagonal is computed too"),
-    ("theory/step_size.py", "return float(2 * k.shape[0]"): (
-        "0",
-        "axis or length that is the other one's equal here: square kernels, or −1 that takes what is left",
-    ),
-    ("theory/initialization_law.py", "_CHUNK = 2048"): ("2048", "size of a block, a tile, a cache or a pool: memory and speed only"),
-    ("theory/flow.py", "state = np.stack([self.problem.start"): ("*", "an untracked run carries its second half along"),
-    ("theory/flow.py", "tau *= max(0.1, _SAFETY * error ** (-1 / 3))"): (
-        "*",
-        "step control of an error-controlled integrator: the tolerance is kept, the number of steps changes",
-    ),
-    ("theory/flow.py", "tau *= min(10.0, max(0.1, factor))"): (
-        "*",
-        "step control of an error-controlled integrator: the tolerance is kept, the number of steps changes",
-    ),
-    ("theory/initialization.py", "signs = binary_signs(truth, k.shape[0]"): (
-        "0",
-        "axis or length that is the other one's equal here: square kernels, or −1 that takes what is left",
-    ),
-    ("theory/initialization_law.py", "z = np.linspace(-self.deviation - 9, 9, 2001)"): (
-        "*",
-        "one term, stage, node or step more than the accuracy needs",
-    ),
-    ("theory/initialization_law.py", "z = np.linspace(-9, 9, 401 + 2 * math.ceil(30 * tau))"): (
-        "*",
-        "one term, stage, node or step more than the accuracy needs",
-    ),
-    ("theory/initialization_law.py", "low, high = size.copy(), (1 + tau) * size + 1e-300"): (
-        "*",
-        "where an iteration starts or stops that converges from anywhere: how many steps it takes, not where it ends",
-    ),
-    ("theory/reductions.py", "first = 1e-3 * min(end, 1 / (1 + q))"): (
-        "*",
-        "where an iteration starts or stops that converges from anywhere: how many steps it takes, not where it ends",
-    ),
-    ("theory/reductions.py", "if end == 0:"): ("0", "a run to time 0 gives the start either way"),
-    ("theory/segments.py", "chunk = max(1, _MAX_PRODUCT"): ("1", "size of a block, a tile, a cache or a pool: memory and speed only"),
-    ("theory/segments.py", "flat = np.moveaxis(weights[start:stop], 1, 0).reshape(rows.size, -1)"): (
-        "1",
-        "any negative length means: what is left",
-    ),
-    ("theory/segments.py", "product = (block.T @ flat).reshape(-1, stop - start, n_outputs)"): (
-        "1",
-        "any negative length means: what is left",
-    ),
-    ("theory/step_size.py", "for j in range(basis.shape[0]):"): (
-        "0",
-        "axis or length that is the other one's equal here: square kernels, or −1 that takes what is left; Lanczos has converged before",
-    ),
-    ("theory/existence.py", "max_depth: int = 1000"): ("1000", "a limit far beyond every depth that occurs"),
-    ("theory/finite_width_drift.py", "LONGEST = 1e20"): ("1e20", "the next float64 after adding 1 is the same number"),
-    ("theory/finite_width_drift.py", 'm, columns = check_integer(width, "width")'): ("1", "any negative length means: what is left"),
-    ("theory/finite_width_laws.py", "_CHUNK = 4096"): ("4096", "size of a block, a tile, a cache or a pool: memory and speed only"),
-    ("theory/finite_width_laws.py", "_BLOCK = 64"): ("64", "size of a block, a tile, a cache or a pool: memory and speed only"),
-    ("theory/finite_width_laws.py", "probability = np.exp(gammaln(m + 1)"): (
-        "1",
-        "a factor common to all counts, which the normalisation cancels",
-    ),
-    ("theory/finite_width_laws.py", "mean, deviation = float(dof @ lam)"): (
-        "2",
-        "where the contour of an integral crosses the axis, on which the integral does not depend",
-    ),
-    ("theory/finite_width_laws.py", "step = np.minimum(np.minimum(0.1, 0.08 / spread)"): (
-        "0.15",
-        "the other two limits of the step already keep the pole's error below 1e-15",
-    ),
-    ("theory/finite_width_laws.py", "for start in range(0, 64 * _BLOCK, _BLOCK)"): ("64", "a limit far beyond the blocks that are needed"),
-    ("theory/finite_width_laws.py", "size_of_term = np.abs(term[:, -1])"): (
-        "1",
-        "which of the last two terms, both below 1e-18 of the sum, ends it",
-    ),
-    ("theory/flow.py", "_INNER_TOLERANCE = 8.0"): (
-        "8.0",
-        "a calibrated constant of the step control: the promised error has room for an eighth more",
-    ),
-    ("theory/flow.py", "last_tau, last_error = tau, 0.0"): (
-        "0.0",
-        "step control of an error-controlled integrator: the tolerance is kept, the number of steps changes",
-    ),
-    ("theory/flow.py", "if now <= 1.25 * self.radius_time"): (
-        "*",
-        "how often the estimate of a falling radius is renewed: an older one takes more stages",
-    ),
-    ("theory/flow.py", 'f = _residuals(h, np.zeros_like(h), "logistic", 0)'): (
-        "0",
-        "the axis of classes, which the logistic loss does not have",
-    ),
-    ("theory/initialization.py", "rows = r.reshape(n, -1)"): ("1", "any negative length means: what is left"),
-    ("theory/initialization.py", "signs = binary_signs(observed, k.shape[0]"): (
-        "0",
-        "axis or length that is the other one's equal here: square kernels, or −1 that takes what is left",
-    ),
-    ("theory/initialization.py", "return np.asarray(signs * (k @ signs) / k.shape[0])"): (
-        "0",
-        "axis or length that is the other one's equal here: square kernels, or −1 that takes what is left",
-    ),
-    ("theory/initialization_law.py", "masks = (signs < 0, signs > 0)"): ("0", "the signs are −1 and 1: below 0 or below 1 is the same"),
-    ("theory/kernels.py", "min(exponent - math.frexp(bandwidth)[1], 500)"): (
-        "500",
-        "a limit beyond which the kernel is 0 or 1 to the last digit",
-    ),
-    ("theory/losses.py", "wrong = np.abs(total - 1) > 8 *"): ("8", "an allowance for rounding, of which any small multiple does"),
-}
-"""(file, piece of the line) → (number that may change, or "*" for any on the line; why no result does)."""
+_Reasons = Mapping[str, Sequence[tuple[str, str, str]]]
+"""Why → places: module of theory, a piece of its line, the number that may change (or "*" for any on the line)."""
 
-OPEN: dict[tuple[str, str], tuple[str, str]] = {
-    ("theory/flow.py", "self.products += 1"): ("1", "a count of work, which tests bound from above only"),
-    ("theory/finite_width_laws.py", "np.clip(side * total * np.exp(reference), 0.0, 1.0)"): (
-        "1.0",
-        "a guard against a probability above 1 by rounding, which no test provokes",
-    ),
-    ("theory/initialization.py", "return np.asarray(np.clip(cosine, -1, 1))"): (
-        "1",
-        "a guard against a cosine beyond 1 by rounding, which no test provokes",
-    ),
-    ("theory/step_size.py", "shifted.flat[:: k.shape[0] + 1]"): ("*", "the certificate of the largest eigenvalue is never made to refuse"),
+_UNCHANGED: _Reasons = {
+    "how far a search for a threshold goes: beyond it only more pairs take the exact route": [
+        ("_transforms.py", "supplements = angles[angles <= 0.6]", "0.6"),
+    ],
+    "the same number: one is far below its rounding": [
+        ("_validation.py", "LARGEST = 1e100", "1e100"),
+    ],
+    "size of a block, a tile, a cache or a pool: memory and speed only": [
+        ("_validation.py", "block: int = 256", "256"),
+        ("_chebyshev.py", "@lru_cache(maxsize=512)", "512"),
+        ("_pairwise.py", "_TILE_ROWS, _TILE_COLUMNS = 128, 256", "*"),
+        ("_parallel.py", "_BLOCK = 32768", "32768"),
+        ("_parallel.py", "return min(multiprocessing.cpu_count(), 8)", "8"),
+        ("_parallel.py", "if workers <= 1:", "1"),
+        ("_parallel.py", "if len(starts) <= 2:", "2"),
+        ("_profile.py", "@lru_cache(maxsize=64)", "64"),
+        ("_rows.py", "_CHUNK = 2**18", "*"),
+        ("_rows.py", "for part in _chunks(i.size, 4 * left.unit.shape[1])", "4"),
+        ("_rows.py", "size = max(1, _CHUNK // dimension)", "1"),
+        ("angles.py", "@lru_cache(maxsize=256)", "256"),
+        ("packed.py", "_OVERHEAD = 32 * 2**20", "*"),
+        ("initialization_law.py", "_CHUNK = 2048", "2048"),
+        ("segments.py", "chunk = max(1, _MAX_PRODUCT", "1"),
+        ("finite_width_laws.py", "_CHUNK = 4096", "4096"),
+        ("finite_width_laws.py", "_BLOCK = 64", "64"),
+    ],
+    "where α is 0 it stays 0, whatever the margin's growth": [
+        ("alpha.py", "move = np.where(alpha > 0, speed", "0"),
+        ("alpha.py", "np.where(moves, target, 0)", "*"),
+    ],
+    "where an iteration starts or stops that converges from anywhere: how many steps it takes, not where it ends": [
+        ("alpha.py", "linear = np.where(target > 0, target / slope0, 0)", "0"),
+        ("alpha.py", "for _ in range(100):", "100"),
+        ("alpha.py", "if (np.abs(new - v) <= 2 * np.finfo", "2"),
+        ("angles.py", "theta = np.minimum(2.0 * target / (linear", "2.0"),
+        ("angles.py", "for _ in range(100):", "100"),
+        ("alpha.py", "slope0 = delta + (1 - delta) * a", "1"),
+        ("alpha.py", "late = np.where(a > 0, target - (1 - delta)", "*"),
+        ("alpha.py", "v = np.where(a <= 1, np.minimum(linear, late), linear)", "1"),
+        ("finite_width_laws.py", "690.0 if math.isinf(near) else 34.0", "*"),
+        ("finite_width_laws.py", "for _ in range(64):", "64"),
+        ("angles.py", "linear = depth / (2.0 * np.pi)", "*"),
+        ("angles.py", "newton = theta - residual * (depth + 1)", "1"),
+        ("angles.py", "settled = np.abs(update - theta)", "2.0"),
+        ("initialization_law.py", "high = np.where(short, 2 * high + 1, high)", "*"),
+        ("step_size.py", "value, combination = 0.0, np.ones(1)", "0.0"),
+        ("initialization_law.py", "for _ in range(60):", "60"),
+        ("initialization_law.py", "low, high = size.copy(), (1 + tau) * size + 1e-300", "*"),
+        ("reductions.py", "first = 1e-3 * min(end, 1 / (1 + q))", "*"),
+    ],
+    "how many roundings beyond the largest angle are let through; one of 5 ends at the turning point too": [
+        ("angles.py", "if angle.size and float(angle.max()) > largest * (1.0 + 4.0", "4.0"),
+    ],
+    "the upper end of a bracket: the first change of sign in it is the root": [
+        ("angles.py", "return _root(lambda theta: 2.0 - shallow_gradient_gap(theta)", "1"),
+        ("angles.py", "return _root(lambda theta: gradient_gap(theta, depth) / (depth + 1)", "0.5"),
+    ],
+    "any number above π/2 gives the same next one": [
+        ("angles.py", "limit = np.nextafter(angle.dtype.type(0.5 * np.pi)", "4"),
+    ],
+    "one node more in each round of a search that ends a last digit from the root": [
+        ("angles.py", "grid = np.linspace(low, high, 65)", "65"),
+    ],
+    "when a bracket is a few last digits wide: its middle moves by one of them": [
+        ("angles.py", "<= 2.0 * np.spacing(high):", "2.0"),
+    ],
+    "axis or length that is the other one's equal here: square kernels, or −1 that takes what is left": [
+        ("dynamics.py", "return int(self.kernel.shape[0])", "0"),
+        ("_pairwise.py", "whole = symmetric and span.stop - span.start == left.shape[0]", "0"),
+        ("_pairwise.py", "upper = np.triu_indices(values.shape[0], 1)", "0"),
+        ("dynamics.py", "n = k.shape[0]", "0"),
+        ("initialization.py", "n = k.shape[0]", "0"),
+        ("truth_gradient.py", "g.shape[-1] != g.shape[-2]", "*"),
+        ("segments.py", "g.shape[-1] != g.shape[-2]", "*"),
+        ("_validation.py", "array.shape[0] != n", "0"),
+        ("eigen_alignment.py", "n = k.shape[0]", "0"),
+        ("initialization.py", "mean_flip = np.ones(k.shape[0])", "0"),
+        ("initialization_law.py", "signs = binary_signs(truth, k.shape[0]", "0"),
+        ("truth_gradient.py", "n_classes = g.shape[-1] // 3", "1"),
+        ("initialization_law.py", "else check_kernel(kernel, n=k.shape[0])", "0"),
+        ("early_stopping.py", "n = k.shape[0]", "0"),
+        ("packed.py", "return self.shape[0]", "0"),
+        ("step_size.py", "return float(2 * k.shape[0]", "0"),
+        ("initialization.py", "signs = binary_signs(truth, k.shape[0]", "0"),
+        ("initialization.py", "signs = binary_signs(observed, k.shape[0]", "0"),
+        ("initialization.py", "return np.asarray(signs * (k @ signs) / k.shape[0])", "0"),
+    ],
+    "any negative length means: what is left": [
+        ("dynamics.py", "change = (duals.reshape(times * rows, n)", "1"),
+        ("dynamics.py", 'classes = (shape[1], -1, shape[0]) if loss == "softmax"', "1"),
+        ("_parallel.py", "flat = np.ascontiguousarray(values).reshape(-1)", "1"),
+        ("flow.py", "classes = (problem.shape[1], -1, problem.n)", "*"),
+        ("dynamics.py", "return np.ascontiguousarray(full.reshape(shape[0], -1).T)", "1"),
+        ("packed.py", "columns = values.reshape(values.shape[0], -1)", "*"),
+        ("segments.py", "flat = np.moveaxis(weights[start:stop], 1, 0).reshape(rows.size, -1)", "1"),
+        ("segments.py", "product = (block.T @ flat).reshape(-1, stop - start, n_outputs)", "1"),
+        ("finite_width_drift.py", 'm, columns = check_integer(width, "width")', "1"),
+        ("initialization.py", "rows = r.reshape(n, -1)", "1"),
+    ],
+    "a placeholder: it is multiplied by a step count of zero, and not taken": [
+        ("early_stopping.py", "exponent = np.where(steps == 0, 0.0", "0.0"),
+    ],
+    "the first upper end is a lower bound of the time: it is the answer itself, or the next lower end": [
+        ("eigen_alignment.py", "low = 0.0", "0.0"),
+    ],
+    "by how much a bracket grows before it is halved": [
+        ("eigen_alignment.py", "low, high = high, 2 * high", "2"),
+    ],
+    "one term, stage, node or step more than the accuracy needs (the 18th term is below 1e-22)": [
+        ("_arc_cosine.py", "_SERIES = tuple(", "18"),
+    ],
+    "the last Taylor term is below the rounding of the sum": [
+        ("_arc_cosine.py", "value = np.full_like(square, _SERIES[-1])", "1"),
+    ],
+    "the last Taylor terms are below the rounding of the sum": [
+        ("_arc_cosine.py", "_SERIES[-2::-1]", "2"),
+    ],
+    "step control of an error-controlled integrator: the tolerance is kept, the number of steps changes": [
+        ("_chebyshev.py", "_DAMPING = 2 / 13", "13"),
+        ("flow.py", "allowance = self.tolerance * (s / 10)", "*"),
+        ("flow.py", "if last_error > 0 and error > 0:", "*"),
+        ("flow.py", "factor = min(factor, factor * (tau / last_tau)", "*"),
+        ("flow.py", "self.radius, self.radius_time = self.radius_bound", "0.0"),
+        ("flow.py", "reached_end = now + tau >=", "*"),
+        ("flow.py", "factor = _SAFETY * error ** (-1 / 3)", "*"),
+        ("flow.py", "tau *= max(0.1, _SAFETY * error ** (-1 / 3))", "*"),
+        ("flow.py", "tau *= min(10.0, max(0.1, factor))", "*"),
+        ("flow.py", "last_tau, last_error = tau, 0.0", "0.0"),
+    ],
+    "one term, stage, node or step more than the accuracy needs": [
+        ("_chebyshev.py", "return max(2, 1 + int(np.sqrt(1 + 1.54 * z)))", "*"),
+        ("_profile.py", "_INTERVALS = 1024", "1024"),
+        ("_profile.py", "_DEGREE = 5", "5"),
+        ("_profile.py", "_MIDDLE_INTERVALS, _MIDDLE_DEGREE = 12288, 3", "*"),
+        ("finite_width_laws.py", "active = np.arange(max(0, m // 2 - reach)", "*"),
+        ("finite_width_laws.py", "reach = math.ceil(6 * math.sqrt(m))", "*"),
+        ("initialization_law.py", "z = np.linspace(-self.deviation - 9, 9, 2001)", "*"),
+        ("initialization_law.py", "z = np.linspace(-9, 9, 401 + 2 * math.ceil(30 * tau))", "*"),
+    ],
+    "b_2 is set to itself": [
+        ("_chebyshev.py", "b[:2] = b[2]", "2"),
+    ],
+    "b_0 = b_1 = b_2 by the line above": [
+        ("_chebyshev.py", "return Coefficients(float(b[1] * w1)", "1"),
+    ],
+    "threshold between two routes that both keep the promised accuracy: speed only": [
+        ("_profile.py", "index = np.minimum((np.log1p(scale * theta)", "*"),
+        ("_profile.py", "slope = self.table[1, index]", "*"),
+        ("_profile.py", "return np.asarray(np.abs(slope / self.table[0, index]))", "0"),
+        ("_rows.py", "* (1.0 + 0.25 * math.sqrt(dimension))", "*"),
+        ("_transforms.py", "angles = np.geomspace(1e-6, 1.2, 400)", "*"),
+        ("finite_width_laws.py", "if m <= 1000:  # exact integers", "1000"),
+        ("_transforms.py", "parallel = float(np.cos(angles[close]", "*"),
+        ("_transforms.py", "opposite = -float(np.cos(", "*"),
+        ("_transforms.py", "return float(min(0.25 * largest", "*"),
+        ("_transforms.py", "return 0.25 * largest if 0.5 * error", "*"),
+        ("alpha.py", "small = v < 700", "700"),
+        ("dynamics.py", 'if loss == "logistic" and bool(np.all((y == 0)', "*"),
+        ("initialization_law.py", "if self.spread == 0:", "0"),
+    ],
+    "a column or row more, of zeros": [
+        ("_profile.py", "matrix = np.zeros((degree + 1, degree + 1))", "1"),
+    ],
+    "guard against a sine above 1 by rounding, which nearly parallel rows do not reach": [
+        ("_rows.py", "angle[part] = 2.0 * np.arcsin(np.minimum(0.5", "1.0"),
+    ],
+    "guard against a sine above 1 by rounding, which nearly opposite rows do not reach": [
+        ("_rows.py", "angle[part] = np.arcsin(np.minimum(sine, 1.0))", "1.0"),
+    ],
+    "Veltkamp's splitting is exact for neighbouring constants too": [
+        ("_rows.py", "shifted = 134217729.0 * a", "134217729.0"),
+    ],
+    "one more step, which is not recorded": [
+        ("dynamics.py", "for step in range(last + 1):", "1"),
+    ],
+    "the squared norm of flips is 0 or at least 2": [
+        ("eigen_alignment.py", "if noise > 0 else np.zeros(n)", "0"),
+    ],
+    "where the nodes of the contour integral lie: its step is a fraction of this": [
+        ("finite_width_laws.py", "spread = np.sqrt(np.sum(2 * dof", "2"),
+    ],
+    "how far a contour is bent whose integral does not depend on it": [
+        ("finite_width_laws.py", "bend = 0.5 * np.where(values >= 0, 1.0, -1.0)", "*"),
+    ],
+    "an upper bound of the curvature: a larger one makes the steps shorter": [
+        ("flow.py", "_CURVATURE = {", "*"),
+    ],
+    "labels of zero broadcast from any length": [
+        ("flow.py", "f = _residuals(h.reshape(classes)", "*"),
+    ],
+    "a panel whose columns before the diagonal are one in number does not occur: panels are wider": [
+        ("packed.py", "if mirrored > 0:", "0"),
+    ],
+    "a third column that nothing reads": [
+        ("reductions.py", "return _equicorrelated_run(s, np.zeros((s.size, 2)), delta)", "2"),
+    ],
+    "the axis of classes, which the logistic loss does not have": [
+        ("flow.py", "return np.asarray(f * _residuals(-h, np.zeros_like(h)", "0"),
+        ("flow.py", 'f = _residuals(h, np.zeros_like(h), "logistic", 0)', "0"),
+    ],
+    "only the mean of the law is used, which does not depend on the deviation": [
+        ("initialization_law.py", "law = log_ratio_law(noise_level, logit_deviation=1.0)", "1.0"),
+    ],
+    "a signature for type checkers, which never runs": [
+        ("kernels.py", "x: ArrayLike, z: None = None", "*"),
+        ("kernels.py", "depth: int = 1,", "1"),
+    ],
+    "where the contour of an integral crosses the axis, on which the integral does not depend": [
+        ("finite_width_laws.py", "floor = min(1 / deviation, abs(near) / 2)", "*"),
+        ("finite_width_laws.py", "mean, deviation = float(dof @ lam)", "2"),
+    ],
+    "a factor common to all counts, which the normalisation cancels": [
+        ("minibatch.py", "gammaln(total + 1) - gammaln(part + 1)", "1"),
+        ("finite_width_laws.py", "probability = np.exp(gammaln(m + 1)", "1"),
+    ],
+    "a block of no rows": [
+        ("_validation.py", "for j in range(0, i + 1, block)", "1"),
+    ],
+    "a placeholder in the branch that is not taken": [
+        ("alpha.py", "log_term = np.where(small, np.log1p", "0"),
+        ("early_stopping.py", "return np.where(tiny, rate * steps", "1.0"),
+    ],
+    "a default of a dataclass that every maker of it overrides": [
+        ("initialization_law.py", "spread: float = 0.0", "0.0"),
+    ],
+    "an index of a symmetric matrix of equal variances, or a guard against a correlation beyond 1 by rounding": [
+        ("initialization_law.py", "return _normal_orthant(edges[0]", "*"),
+    ],
+    "any number above π gives the same next one": [
+        ("_validation.py", "largest = np.nextafter(array.dtype.type(np.pi)", "4"),
+    ],
+    "up to which length a message spells the times out": [
+        ("reductions.py", 'raise ValueError(f"times must be [T] increasing', "8"),
+    ],
+    "arguments whose results are thrown away": [
+        ("reductions.py", "k, n, _, _ = _two_clusters(kernel, sizes", "0.0"),
+    ],
+    "a block above the diagonal is computed too": [
+        ("segments.py", "in enumerate(parts[: b + 1])", "1"),
+    ],
+    "an untracked run carries its second half along": [
+        ("flow.py", "state = np.stack([self.problem.start", "*"),
+    ],
+    "a run to time 0 gives the start either way": [
+        ("reductions.py", "if end == 0:", "0"),
+    ],
+    "axis or length that is the other one's equal here: square kernels, or −1 that takes what is left; Lanczos has converged before": [
+        ("step_size.py", "for j in range(basis.shape[0]):", "0"),
+    ],
+    "a limit far beyond every depth that occurs": [
+        ("existence.py", "max_depth: int = 1000", "1000"),
+    ],
+    "the next float64 after adding 1 is the same number": [
+        ("finite_width_drift.py", "LONGEST = 1e20", "1e20"),
+    ],
+    "the other two limits of the step already keep the pole's error below 1e-15": [
+        ("finite_width_laws.py", "step = np.minimum(np.minimum(0.1, 0.08 / spread)", "0.15"),
+    ],
+    "a limit far beyond the blocks that are needed": [
+        ("finite_width_laws.py", "for start in range(0, 64 * _BLOCK, _BLOCK)", "64"),
+    ],
+    "which of the last two terms, both below 1e-18 of the sum, ends it": [
+        ("finite_width_laws.py", "size_of_term = np.abs(term[:, -1])", "1"),
+    ],
+    "a calibrated constant of the step control: the promised error has room for an eighth more": [
+        ("flow.py", "_INNER_TOLERANCE = 8.0", "8.0"),
+    ],
+    "how often the estimate of a falling radius is renewed: an older one takes more stages": [
+        ("flow.py", "if now <= 1.25 * self.radius_time", "*"),
+    ],
+    "the signs are −1 and 1: below 0 or below 1 is the same": [
+        ("initialization_law.py", "masks = (signs < 0, signs > 0)", "0"),
+    ],
+    "a limit beyond which the kernel is 0 or 1 to the last digit": [
+        ("kernels.py", "min(exponent - math.frexp(bandwidth)[1], 500)", "500"),
+    ],
+    "an allowance for rounding, of which any small multiple does": [
+        ("losses.py", "wrong = np.abs(total - 1) > 8 *", "8"),
+    ],
 }
-"""The same for mutants that do change something which no test looks at."""
+
+_OPEN: _Reasons = {
+    "a count of work, which tests bound from above only": [
+        ("flow.py", "self.products += 1", "1"),
+    ],
+    "a guard against a probability above 1 by rounding, which no test provokes": [
+        ("finite_width_laws.py", "np.clip(side * total * np.exp(reference), 0.0, 1.0)", "1.0"),
+    ],
+    "a guard against a cosine beyond 1 by rounding, which no test provokes": [
+        ("initialization.py", "return np.asarray(np.clip(cosine, -1, 1))", "1"),
+    ],
+    "the certificate of the largest eigenvalue is never made to refuse": [
+        ("step_size.py", "shifted.flat[:: k.shape[0] + 1]", "*"),
+    ],
+}
+
+
+def _by_place(reasons: _Reasons) -> dict[tuple[str, str], tuple[str, str]]:
+    return {(f"theory/{module}", code): (old, why) for why, places in reasons.items() for module, code, old in places}
+
+
+UNCHANGED, OPEN = _by_place(_UNCHANGED), _by_place(_OPEN)
+"""(file, piece of the line) → (number, why): mutants that are equivalent, and those that change something which no test looks at."""
 
 
 def reason(mutant: Place) -> tuple[str, bool]:
