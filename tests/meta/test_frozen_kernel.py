@@ -54,7 +54,8 @@ def test_classes_at_one_location_end_at_the_shares_of_their_labels() -> None:
     run = frozen_run(np.kron(np.eye(10), np.ones((EACH, EACH))), TRUTH, OBSERVED, rate=5.0, steps=[0, 1, 2000])
     assert run["clean_error"].tolist() == pytest.approx([0.9, 0.0, 0.0])
     assert run["noise_error"].tolist() == pytest.approx([0.9, 1.0, 1.0])
-    # Other labels' outputs f fall as 1/t: each logit moves by η/n·10·f = f/2 a step, so that 8f is about 8/1000 after 2,000 steps: in f, over δ in a logarithm.
+    # Other labels' outputs f fall as 1/t: each logit moves by η/n·10·f = f/2 a step, so that 8f is about 8/1000 after 2,000 steps; that
+    # is missing in the outputs, and over δ in the noisy loss and in the ratio.
     np.testing.assert_allclose(run["clean_loss"][2], -np.log(1 - NOISE_LEVEL), rtol=0, atol=8e-3)
     np.testing.assert_allclose(run["noise_loss"][2], -np.log(NOISE_LEVEL), rtol=0, atol=8e-3 / NOISE_LEVEL)
     assert abs(run["ratio"][2]) < 8e-3 / NOISE_LEVEL < run["ratio"][1]
