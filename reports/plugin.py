@@ -1,7 +1,10 @@
 """The pytest plugin: options, the `agreement` fixture, and the order measure once, then judge.
 
-A test with the marks ``claim``, ``regime`` and, where it needs measurements, ``experiments`` poses one row of the agreement report. After
-collection the harness gathers the experiments of the whole selection and runs those that the store lacks; then the tests judge.
+A test with the marks ``claim``, ``regime`` and, where it needs measurements, ``experiments`` poses one row of the agreement report. Before
+the first of them judges, the harness gathers the experiments of the whole selection and runs those that the store lacks.
+
+With pytest-xdist the claim tests must all go to one worker (conftest.py at the root sees to it): it measures and judges, and the
+controller reads the verdicts from the properties of its reports.
 """
 
 from __future__ import annotations
@@ -96,19 +99,28 @@ def pytest_configure(config: pytest.Config) -> None:
         own = own_claims(config.invocation_params.dir / file for file in config.getoption("--claims"))
     except ValueError as error:
         raise pytest.UsageError(f"--claims: {error}") from None
+    if config.getoption("--agreement-report") and config.getoption("numprocesses", None):
+        raise pytest.UsageError("--agreement-report gathers the rows of one process: use it without -n, or with -n 0")
     if own.files:  # alone, the option judges these files and nothing else
         config.args[:] = [*(config.args if config.args_source is config.ArgsSource.ARGS else ()), *map(str, own.files)]
     for mark in MARKS:  # the repository's own configuration has them, that of a user's folder need not
         config.addinivalue_line("markers", mark)
+    salt = {"rule": "", "fresh": str(secrets.randbelow(10**9))}.get(seeds, seeds)
     config.stash[SESSION] = AgreementSession(
         tier=config.getoption("--tier"),
-        seed_salt={"rule": "", "fresh": str(secrets.randbelow(10**9))}.get(seeds, seeds),
+        seed_salt=getattr(config, "workerinput", {}).get("seed_salt", salt),
         device=config.getoption("--device"),
         store=Store(config.getoption("--store")),
         n_jobs=config.getoption("--jobs"),
         cluster=cluster,
         own=own,
     )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Give a worker of pytest-xdist the seeds that the header names."""
+    node.workerinput["seed_salt"] = node.config.stash[SESSION].seed_salt
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -164,20 +176,19 @@ def _experiments_of(item: pytest.Item) -> list[str]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
-    """Measure once, before any test judges."""
-    if not session.config.option.collectonly and not session.testsfailed:
-        harness = session.config.stash[SESSION]
-        claims = [item for item in session.items if item.get_closest_marker("claim")]
-        names = list(dict.fromkeys(name for item in claims for name in _experiments_of(item)))
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Measure once, before the first test that judges."""
+    harness = item.config.stash[SESSION]
+    if harness.total == 0 and item.get_closest_marker("claim"):
+        claims = [one for one in item.session.items if one.get_closest_marker("claim")]
+        names = list(dict.fromkeys(name for one in claims for name in _experiments_of(one)))
+        harness.total = len(claims)
         if names:
-            capture = session.config.pluginmanager.getplugin("capturemanager")
+            capture = item.config.pluginmanager.getplugin("capturemanager")
             with capture.global_and_fixture_disabled():
                 harness.measure_all(names, len(claims))
             if harness.unusable:
                 pytest.exit(f"--cluster: {harness.unusable}", returncode=int(pytest.ExitCode.USAGE_ERROR))
-        else:
-            harness.total = len(claims)
     return (yield)
 
 
@@ -299,15 +310,16 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """One line per verdict that is not as expected, and the counts."""
-    session = terminalreporter.config.stash[SESSION]
-    if not session.results:
+    reports = [report for category in terminalreporter.stats.values() for report in category if getattr(report, "when", "") == "call"]
+    rows = [facts for report in reports if "claim" in (facts := dict(report.user_properties))]
+    if not rows:
         return
-    counts = {verdict: sum(row.verdict is verdict for row in session.results) for verdict in Verdict}
+    counts = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in Verdict}
     line = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    red = [row for row in session.results if row.failures()]
+    red = [row for row in rows if row["as_expected"] == "false"]
     terminalreporter.write_sep("=", f"claims: {line}; {len(red)} not as expected")
     for row in red:
-        terminalreporter.write_line(f"{row.claim:4} {row.regime}: {row.verdict}, expected {row.expected}")
+        terminalreporter.write_line(f"{row['claim']:4} {row['regime']}: {row['verdict']}, expected {row['expected']}")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
