@@ -14,7 +14,7 @@ import pages  # noqa: E402 - after the path
 
 project = "clean-priority"
 author = "The clean-priority authors"
-version = release = "0.1.0"
+version = release = "1.0.0"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build", "data", "README.md"]
 html_theme = "furo"

@@ -7,6 +7,17 @@
 
 Each states its assumption in ``method``. None decides anything: whether an estimate agrees with a prediction is judged in ``reports``.
 The seed is the unit: samples of one network are averaged before they come here.
+
+A random assertion can be wrong in two ways, and both are bounded. Of a true statement the interval leaves the margin with probability at
+most ``error_rate``. One that is off by more than the margin and the full width of the interval (``AgreementRecord.detectable``) is rejected
+with probability at least 1 − ``error_rate``. In between nothing is promised, so a test is planned by its width before anything is drawn:
+
+    >>> rng = np.random.default_rng(0)
+    >>> def detectable(n_seeds, margin=0.01, sigma=0.1):
+    ...     found = known_sigma_mean(rng.normal(0.0, sigma, n_seeds), sigma=sigma, error_rate=1e-6)
+    ...     return margin + float(found.upper - found.lower)
+    >>> [round(detectable(n), 3) for n in (100, 10000)]
+    [0.108, 0.02]
 """
 
 from __future__ import annotations
