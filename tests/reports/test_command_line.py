@@ -39,6 +39,7 @@ def harness(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     module.run_claims = run_claims  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "reports.harness", module)
     monkeypatch.delenv("CLEAN_PRIORITY_DATA", raising=False)
+    monkeypatch.delenv("COLUMNS", raising=False)  # pytest-xdist sets it for its workers; the width is then not that of a pipe
     return state
 
 
