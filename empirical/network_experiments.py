@@ -8,8 +8,11 @@ What the papers leave unstated:
   ResNet-9 is that of footnote 4 [A], with Mish and batch normalisation, measured in evaluation mode, and once with group normalisation.
   On CIFAR-10 its last layer starts at 0: as PyTorch draws it, the outputs after batch normalisation are far from 1/C (noisy loss 2.8, not
   log 10 = 2.3), and the noisy residual and loss fall at first, whatever is learnt. At the quick scale its 200 pictures are fitted before
-  they are understood; at 3,000 the noise is fitted soon after; 6,000 show the rise and the fall. Its standard scale has a quarter of the
-  channels and three networks, six minutes of a core each, a third of it for the statistics of batch normalisation at every record.
+  they are understood; at 3,000 the noise is fitted soon after; 6,000 show the rise and the fall. Its standard scale has 1/16 of the
+  channels. A quarter of them was tried with the same 6,000 pictures and rate (three networks of 1,200 steps, 27 minutes of a core): after an
+  overshooting start (noisy loss 5 to 8 at step 4) the noisy error peaks at 0.92 near step 300 and is back at 0.90 at step 695 and at 0.80 at
+  step 1,200, where the test error of two of the three still falls (0.57). There the test error turns after the noise has begun to be
+  learnt, and Fig. 1's order is not seen; it needs more pictures for each weight, and with them more than the time of this scale.
 * *Sweeps.* ``mnist-7-9-rate-…`` and ``mnist-7-9-initial-…-sgd`` repeat ``mnist-7-9-sgd`` with other learning rates and initialisations.
 """
 
@@ -78,7 +81,7 @@ def _residual(name: str, tier: str, source: str, noise_level: float, normalizati
         noise_level=noise_level,
         network=NetworkSpec(
             kind="resnet9",
-            channels=1 / 16 if small else _pick(tier, 1 / 16, 1 / 4, 1.0),
+            channels=1 / 16 if small else _pick(tier, 1 / 16, 1 / 16, 1.0),
             activation="mish",
             normalization=normalization,
             variant="usual" if small else "footnote",
@@ -87,12 +90,12 @@ def _residual(name: str, tier: str, source: str, noise_level: float, normalizati
         ),
         training=TrainingSpec(
             learning_rate=0.1 if small else 0.05,
-            steps=_pick(tier, 200, 400, 1500) if small else _pick(tier, 100, 1200, 9800),  # full: 100 epochs of 50,000
+            steps=_pick(tier, 200, 400, 1500) if small else _pick(tier, 100, 1600, 9800),  # full: 100 epochs of 50,000
             batch_size=64 if small else _pick(tier, 32, 64, 512),
             n_records=_pick(tier, 12, 14, 40),
             record_samples=_pick(tier, 100, 150, 5000),
         ),
-        seeds=seeds_by_rule(name, _pick(tier, 5, 6 if small else 3, 8)),
+        seeds=seeds_by_rule(name, _pick(tier, 5, 6, 8)),
     )
 
 
