@@ -40,8 +40,10 @@ HEADINGS = "addopts = --import-mode=importlib\ntestpaths = tests/claims tests/ot
 
 
 @pytest.fixture
-def suite(pytester: pytest.Pytester) -> pytest.Pytester:
+def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A suite with two files of claim tests and five others, under the root conftest of this repository."""
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):  # where this test itself runs in a worker
+        monkeypatch.delenv(name, raising=False)
     pytester.makeini(f"[pytest]\npythonpath = {ROOT}\n{HEADINGS}")
     (pytester.path / "conftest.py").write_text((ROOT / "conftest.py").read_text())
     for folder, count, body in (("claims", 2, CLAIMS + WHERE), ("others", 5, WHERE)):
