@@ -177,6 +177,10 @@ def test_where_only_tests_have_changed_survivors_are_judged_again(toy: Path, mon
     again = survivors_again(toy, row, judge)
     assert len(asked) == 2
     assert (again["judged"], again["killed"], again["sample"]) == (5, 4, row["sample"])
+    asked.clear()
+    monkeypatch.setattr("tests.support.mutation.reason", lambda mutant: ("no test can see it", True))
+    assert survivors_again(toy, row, judge)["killed"] == 3
+    assert not asked
     before = code_of(toy)
     (toy.parent / "tests" / "theory" / "test_toy.py").write_text("")
     assert code_of(toy).split("-")[0] == before.split("-")[0]

@@ -144,10 +144,13 @@ def survivors_again(path: Path, row: Mapping[str, Any], judge: Callable[[Mutant]
     """
     alive = {(one["line"], one["code"], one["old"], one["new"]) for one in row["survivors"]}
     found = mutants_of(path)
-    again = [
-        (mutant, *(judge(mutant) if (mutant.line, mutant.code, mutant.old, mutant.new) in alive else ("killed", ""))) for mutant in found
-    ]
-    return {**recorded(path, again), "sample": row["sample"]}
+
+    def outcome(mutant: Mutant) -> tuple[str, str]:
+        if (mutant.line, mutant.code, mutant.old, mutant.new) not in alive:
+            return "killed", ""
+        return ("survived", "") if reason(mutant)[1] else judge(mutant)
+
+    return {**recorded(path, [(mutant, *outcome(mutant)) for mutant in found]), "sample": row["sample"]}
 
 
 def recorded(path: Path, judged: Iterable[tuple[Mutant, str, str]], *, sample: int = 2) -> dict[str, Any]:
