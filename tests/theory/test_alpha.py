@@ -12,7 +12,7 @@ import re
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.cases import balanced_clusters
@@ -201,10 +201,12 @@ def test_constant_from_half_output() -> None:
 
 
 @given(speed=st.floats(0.01, 4), noise_level=st.floats(0.01, 0.95), alpha0=st.floats(1e-3, 0.999))
+@example(speed=4.0, noise_level=0.5, alpha0=0.2695991019383005)
 @settings(max_examples=150, deadline=None)
 def test_no_overshoot_up_to_four(speed: float, noise_level: float, alpha0: float) -> None:
+    """At 4 and δ = ½ the step cancels 1 − α to third order, and what is left is the rounding of the step, 4 ulp of 1 − α at most."""
     rest = alpha_recursion(alpha0, learning_rate=speed, kernel_scale=1.0, noise_level=noise_level, steps=50, complement=True)
-    assert (rest >= 0).all()
+    assert (rest[1:] >= -4 * EPS * np.abs(rest[:-1])).all()
     assert no_overshoot_rate(speed) * speed == pytest.approx(4)
 
 
