@@ -162,7 +162,7 @@ def corrupt_labels(
     if (noise_level is None) == (transition is None):
         raise ValueError(f"give either noise_level or transition, got {'neither' if transition is None else 'both'}")
     if noise_level is not None:
-        return _noisy(labels, _corrupt(labels, check_noise_level(noise_level), n_classes, seed), float(noise_level), n_classes, seed)
+        return _noisy(labels, _corrupt(labels, check_noise_level(noise_level), n_classes, [seed])[0], float(noise_level), n_classes, seed)
     matrix = check_transition(transition, n_classes)
     matrix.setflags(write=False)
     counts = np.bincount(labels, minlength=n_classes)
@@ -192,19 +192,21 @@ def corrupt_labels_batch(truth: ArrayLike, noise_level: float, *, n_classes: int
     if not checked or len(set(checked)) != len(checked):
         raise ValueError(f"seeds must be at least one integer, all different, got {' '.join(map(str, checked))[:80] or 'none'}")
     labels = check_labels(truth, n_classes, "truth")
-    return np.stack([_corrupt(labels, level, n_classes, seed) for seed in checked])
+    return _corrupt(labels, level, n_classes, checked)
 
 
-def _corrupt(labels: NDArray[np.int64], level: float, n_classes: int, seed: int) -> NDArray[np.int64]:
-    """One draw. The order of samples and all wrong labels are drawn before the count is used, which nests the levels."""
-    observed = labels.copy()
+def _corrupt(labels: NDArray[np.int64], level: float, n_classes: int, seeds: Sequence[int]) -> NDArray[np.int64]:
+    """One draw per seed ``[S, n]``. The order and all wrong labels are drawn before the count is used, which nests the noise levels."""
+    observed = np.tile(labels, (len(seeds), 1))
     counts = noisy_counts(np.bincount(labels, minlength=n_classes), level)
     for c in range(n_classes):
-        generator = np.random.default_rng([_STREAM, seed, c])
-        members = generator.permutation(np.flatnonzero(labels == c))
-        wrong = generator.integers(0, n_classes - 1, size=len(members))
-        wrong += wrong >= c  # uniform over the C − 1 classes other than c
-        observed[members[: counts[c]]] = wrong[: counts[c]]
+        of_class = np.flatnonzero(labels == c)
+        for row, seed in zip(observed, seeds, strict=True):
+            generator = np.random.default_rng([_STREAM, seed, c])
+            members = generator.permutation(of_class)
+            wrong = generator.integers(0, n_classes - 1, size=len(members))
+            wrong += wrong >= c  # uniform over the C − 1 classes other than c
+            row[members[: counts[c]]] = wrong[: counts[c]]
     return observed
 
 

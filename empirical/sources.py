@@ -166,9 +166,7 @@ def _load_clusters(request: Request) -> Pool:
 
 def _load_digits(request: Request) -> Pool:
     """Scikit-learn's digits with a split drawn by the seed: of each class round(n_c/3) test samples."""
-    from sklearn.datasets import load_digits
-
-    pictures, labels = load_digits(return_X_y=True)
+    pictures, labels = _read_digits()
     is_test = np.zeros(len(labels), dtype=bool)
     for c in range(10):
         members = np.flatnonzero(labels == c)
@@ -182,6 +180,14 @@ def _load_digits(request: Request) -> Pool:
         image_shape=(8, 8),
         divisor=16.0,
     )
+
+
+@functools.cache
+def _read_digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    from sklearn.datasets import load_digits
+
+    pictures, labels = load_digits(return_X_y=True)
+    return pictures, labels
 
 
 def _load_mnist(request: Request) -> Pool:

@@ -70,9 +70,12 @@ class DataSpec:
             isinstance(self.classes, (tuple, list)) and self.classes and all(isinstance(c, (int, np.integer, str)) for c in self.classes)
         ):
             raise ValueError(f"classes must be a tuple of names or numbers, got {self.classes!r:.60}")
+        for name in ("classes", "n_train", "n_test"):  # a list is taken as a tuple: a specification can be looked up
+            if isinstance(getattr(self, name), list):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("n_train", "n_test"):
             size = getattr(self, name)
-            if isinstance(size, (tuple, list)):
+            if isinstance(size, tuple):
                 check_integers(size, name)
             elif size is not None:
                 check_integer(size, name, minimum=0)
@@ -367,7 +370,7 @@ def check_common(name: str, noise_level: float, dtype: str) -> None:
     check_choice(dtype, "dtype", ("float32", "float64"))
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=64)
 def _load_once(spec: DataSpec, root_variable: str | None) -> Dataset:
     """``load_dataset``, cached by specification and by the environment variable that names the folder."""
     return load_dataset(

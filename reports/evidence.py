@@ -75,7 +75,7 @@ class Agreement:
         self._notes: list[str] = []
 
     def dataset(self, name: str, **options: Any) -> Dataset:
-        """Load a data set and take down its hash; see `empirical.load_dataset`. A missing one ends the test as NOT RUN."""
+        """Load a data set and take down its hash; options as of `empirical.DataSpec`. A missing one ends the test as NOT RUN."""
         dataset = self._load(name, **options)
         self.data_hashes[dataset.name] = dataset.sha256
         return dataset

@@ -14,14 +14,13 @@ import secrets
 import shlex
 import time
 from collections.abc import Generator, Iterable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from empirical.datasets import DATASETS, Dataset, DatasetNotFound, load_dataset
-from empirical.experiments import EXPERIMENTS
+from empirical.datasets import DATASETS, DatasetNotFound
+from empirical.experiments import EXPERIMENTS, DataSpec
 from empirical.store import Store
 from reports.agreement import ClaimResult, Verdict
 from reports.evidence import Agreement
@@ -192,19 +191,6 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     return (yield)
 
 
-@cache
-def _loaded(root: str, name: str, **options: Any) -> Dataset:
-    return load_dataset(name, **options)
-
-
-def _load(name: str, **options: Any) -> Dataset:
-    """`load_dataset`, once per set: several claims read one, and its arrays are read-only."""
-    try:
-        return _loaded(os.environ.get("CLEAN_PRIORITY_DATA", ""), name, **options)
-    except TypeError:  # options that cannot be looked up, such as lists
-        return load_dataset(name, **options)
-
-
 @pytest.fixture
 def agreement(request: pytest.FixtureRequest) -> Agreement:
     """The notebook of a claim test: ``check``, ``correct``, ``control``, ``hypothesis``, ``figure``, ``measure``."""
@@ -236,7 +222,7 @@ def _open(item: pytest.Item, claim: Claim, session: AgreementSession) -> Agreeme
         seed_salt=session.seed_salt,
         measure=session.measurement,
         replicates=session.replicates,
-        load=_load,
+        load=lambda name, **options: DataSpec(name=name, **options).load(),
         keep=Kept(session.store.path / "kept"),
     )
 

@@ -17,9 +17,10 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from empirical.datasets import Dataset, load_dataset
+from empirical.datasets import Dataset
 from empirical.experiments import Experiment, seeds_by_rule
 from empirical.noise import corrupt_labels_batch
+from empirical.specifications import DataSpec
 from theory.dynamics import gradient_descent
 from theory.kernels import ntk
 from theory.step_size import max_learning_rate
@@ -241,7 +242,7 @@ def fixed_kernel_history(case: FixedKernelCase, salt: str, first: int = 0, *, ke
         first: 0 for the case's own label draws; otherwise the number of those drawn before, and as many again are made.
         keep: ``agreement.kept``; None keeps it in memory only.
     """
-    data = load_dataset(case.dataset, classes=case.classes, n_train=case.n_train)
+    data = DataSpec(name=case.dataset, classes=case.classes, n_train=case.n_train).load()
     compute = partial(_fixed_kernel_history, case, salt, first)
     return _held(
         f"{case.name}-rate={case.rate}-draws={case.draws}", compute, keep, salt=salt, first=first, data=data.sha256, steps=case.steps
@@ -273,7 +274,7 @@ def _held(name: str, compute: Callable[[], History], keep: Keep | None, **key: o
 
 
 def _fixed_kernel_history(case: FixedKernelCase, salt: str, first: int) -> History:
-    data = load_dataset(case.dataset, classes=case.classes, n_train=case.n_train)
+    data = DataSpec(name=case.dataset, classes=case.classes, n_train=case.n_train).load()
     kernel = ntk(data.train_inputs.astype(float), depth=case.depth)
     return _kernel_history(
         data,

@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from empirical.datasets import load_dataset
 from empirical.experiments import seeds_by_rule
 from empirical.noise import corrupt_labels_batch
+from empirical.specifications import DataSpec
 from reports.evidence import Agreement
 from theory.dynamics import gradient_descent
 from theory.kernels import ntk
@@ -78,7 +78,7 @@ class Source:
 
     def evaluated(self, kernel: Callable[..., NDArray[np.floating]] = ntk, **options: float) -> KernelProblem:
         """The same without the harness, which `problem` has told of the data."""
-        data = load_dataset(self.dataset, classes=self.classes, n_train=self.n_train, n_test=self.n_test)
+        data = DataSpec(name=self.dataset, classes=self.classes, n_train=self.n_train, n_test=self.n_test).load()
         train, test = data.train_inputs.astype(float), data.test_inputs.astype(float)
         return KernelProblem(
             kernel=np.asarray(kernel(train, **options), dtype=float),
