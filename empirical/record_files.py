@@ -55,11 +55,13 @@ def read_record(path: Path) -> xr.Dataset:
         Exception: of nearly any kind, if the file is damaged or was not written by ``write_record``.
     """
     with h5py.File(path, "r") as file:
-        names = {int(one.attrs["_Netcdf4Dimid"]): name for name, one in file.items() if "CLASS" in one.attrs}
+        nodes = dict(file.items())
+        scales = {name: one for name, one in nodes.items() if "CLASS" in one.attrs}
+        names = {int(one.attrs["_Netcdf4Dimid"]): name for name, one in scales.items()}
         variables = {
             name: (_dimensions(one, names), _values(one), _attributes(one))
-            for name, one in file.items()
-            if not ("CLASS" in one.attrs and one.attrs["NAME"].startswith(_NO_VARIABLE))
+            for name, one in nodes.items()
+            if name not in scales or not one.attrs["NAME"].startswith(_NO_VARIABLE)
         }
         raw = xr.Dataset(variables, attrs=_attributes(file))
     return xr.decode_cf(raw, decode_times=False)
@@ -76,5 +78,5 @@ def _values(variable: h5py.Dataset) -> object:
 
 def _attributes(node: h5py.Dataset | h5py.File) -> dict[str, object]:
     """The record's own attributes; an array of one number as that number."""
-    found = {name: value for name, value in node.attrs.items() if name not in _HOUSEKEEPING}
+    found = {name: node.attrs[name] for name in node.attrs if name not in _HOUSEKEEPING}
     return {name: value[0] if isinstance(value, np.ndarray) and value.shape == (1,) else value for name, value in found.items()}

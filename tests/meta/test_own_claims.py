@@ -152,7 +152,9 @@ def test_files_that_are_none(tmp_path: Path, name: str, says: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_two_files_share_one_register(tmp_path: Path) -> None:
+def test_two_files_share_one_register(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a file that is edited within a second, to the same length, is read again."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     one, other = tmp_path / "one.py", tmp_path / "other.py"
     one.write_text(ENTRY + 'CLAIMS = (entry("U1"),)')
     other.write_text(ENTRY + 'CLAIMS = (entry("U2"),)')

@@ -51,6 +51,9 @@ _UNCHANGED: _Reasons = {
         ("segments.py", "chunk = max(1, _MAX_PRODUCT", "1"),
         ("finite_width_laws.py", "_CHUNK = 4096", "4096"),
         ("finite_width_laws.py", "_BLOCK = 64", "64"),
+        ("packed.py", "_COLUMNS = 4096", "4096"),
+        ("segments.py", "_MAX_PRODUCT = 1 << 24", "*"),
+        ("segments.py", "chunk = max(1, _MAX_PRODUCT // (kernel.shape[0]", "0"),
     ],
     "where α is 0 it stays 0, whatever the margin's growth": [
         ("alpha.py", "move = np.where(alpha > 0, speed", "0"),
@@ -75,6 +78,12 @@ _UNCHANGED: _Reasons = {
         ("initialization_law.py", "for _ in range(60):", "60"),
         ("initialization_law.py", "low, high = size.copy(), (1 + tau) * size + 1e-300", "*"),
         ("reductions.py", "first = 1e-3 * min(end, 1 / (1 + q))", "*"),
+        ("reductions.py", "shared = -q * np.array([(1 - delta) * d[0]", "*"),  # the Jacobian of an implicit method
+        ("alpha.py", "step = (delta * v + (1 - delta) * log_term - target)", "1"),  # the slope of Newton's method
+        ("step_size.py", "value, combination = 0.0, np.ones(1)", "1"),
+        ("step_size.py", "q = 1 + np.cos(np.sqrt(2) * np.arange(n", "2"),
+        ("step_size.py", "max_iterations: int = 120", "120"),
+        ("step_size.py", "for _ in range(2):", "2"),
     ],
     "how many roundings beyond the largest angle are let through; one of 5 ends at the turning point too": [
         ("angles.py", "if angle.size and float(angle.max()) > largest * (1.0 + 4.0", "4.0"),
@@ -109,6 +118,10 @@ _UNCHANGED: _Reasons = {
         ("early_stopping.py", "n = k.shape[0]", "0"),
         ("packed.py", "return self.shape[0]", "0"),
         ("step_size.py", "return float(2 * k.shape[0]", "0"),
+        ("step_size.py", "if k.shape[0] <= _DENSE:", "0"),
+        ("step_size.py", "n = k.shape[0]", "0"),
+        ("step_size.py", "shifted.flat[:: k.shape[0] + 1]", "0"),
+        ("segments.py", "n_classes = g.shape[-1] // 2", "1"),
         ("initialization.py", "signs = binary_signs(truth, k.shape[0]", "0"),
         ("initialization.py", "signs = binary_signs(observed, k.shape[0]", "0"),
         ("initialization.py", "return np.asarray(signs * (k @ signs) / k.shape[0])", "0"),
@@ -124,6 +137,9 @@ _UNCHANGED: _Reasons = {
         ("segments.py", "product = (block.T @ flat).reshape(-1, stop - start, n_outputs)", "1"),
         ("finite_width_drift.py", 'm, columns = check_integer(width, "width")', "1"),
         ("initialization.py", "rows = r.reshape(n, -1)", "1"),
+        ("segments.py", "parts = segment_parts(segments, r.reshape(1, segments.n, -1))", "1"),
+        ("segments.py", "products = (kernel @ weights.reshape(len(kernel), -1))", "1"),
+        ("truth_gradient.py", "shape = (observed.shape[0], segments.n, -1)", "1"),
     ],
     "a placeholder: it is multiplied by a step count of zero, and not taken": [
         ("early_stopping.py", "exponent = np.where(steps == 0, 0.0", "0.0"),
@@ -176,6 +192,7 @@ _UNCHANGED: _Reasons = {
         ("_profile.py", "slope = self.table[1, index]", "*"),
         ("_profile.py", "return np.asarray(np.abs(slope / self.table[0, index]))", "0"),
         ("_rows.py", "* (1.0 + 0.25 * math.sqrt(dimension))", "*"),
+        ("step_size.py", "_DENSE = 300", "300"),
         ("_transforms.py", "angles = np.geomspace(1e-6, 1.2, 400)", "*"),
         ("finite_width_laws.py", "if m <= 1000:  # exact integers", "1000"),
         ("_transforms.py", "parallel = float(np.cos(angles[close]", "*"),
@@ -257,7 +274,10 @@ _UNCHANGED: _Reasons = {
     "any number above π gives the same next one": [
         ("_validation.py", "largest = np.nextafter(array.dtype.type(np.pi)", "4"),
     ],
-    "up to which length a message spells the times out": [
+    "up to which length a message spells numbers out": [
+        ("reductions.py", 'raise ValueError(f"alpha must hold pairs', "4"),
+        ("reductions.py", 'raise ValueError(f"kernel must be a symmetric [2, 2] array', "9"),
+        ("stopping_rules.py", 'raise ValueError(f"class_shares must be', "8"),
         ("reductions.py", 'raise ValueError(f"times must be [T] increasing', "8"),
     ],
     "arguments whose results are thrown away": [
@@ -269,8 +289,11 @@ _UNCHANGED: _Reasons = {
     "an untracked run carries its second half along": [
         ("flow.py", "state = np.stack([self.problem.start", "*"),
     ],
-    "a run to time 0 gives the start either way": [
-        ("reductions.py", "if end == 0:", "0"),
+    "a run to a time of 1e-100 gives the start either way": [
+        ("reductions.py", "if end < 1 / LARGEST:", "1"),
+    ],
+    "the number of times and of outputs is the same for every segment": [
+        ("segments.py", "n_times, _, n_outputs = parts[0][1].shape", "0"),
     ],
     "axis or length that is the other one's equal here: square kernels, or −1 that takes what is left; Lanczos has converged before": [
         ("step_size.py", "for j in range(basis.shape[0]):", "0"),
@@ -316,9 +339,7 @@ _OPEN: _Reasons = {
     ],
     "a guard against a cosine beyond 1 by rounding, which no test provokes": [
         ("initialization.py", "return np.asarray(np.clip(cosine, -1, 1))", "1"),
-    ],
-    "the certificate of the largest eigenvalue is never made to refuse": [
-        ("step_size.py", "shifted.flat[:: k.shape[0] + 1]", "*"),
+        ("truth_gradient.py", "return np.clip(_divide(_divide(product, _root(one)), _root(two)), -1, 1)", "1"),
     ],
 }
 

@@ -19,11 +19,13 @@ from theory.finite_width_laws import chi2_combination_cdf, gram_deviation_probab
 from theory.initialization import initial_truth_cosine, sample_segment_cosine
 from theory.initialization_law import probability_clean_dominates_both
 from theory.losses import check_labels, errors
-from theory.packed import PackedKernel
-from theory.reductions import equicorrelated_flow
-from theory.segments import SegmentGeometry
-from theory.stopping_rules import first_crossing
-from theory.truth_gradient import TruthGeometry
+from theory.packed import PackedKernel, pack
+from theory.reductions import equicorrelated_descent, equicorrelated_flow, turning_alpha, two_cluster_alpha
+from theory.segment_history import segment_history
+from theory.segments import SegmentGeometry, Segments, segment_geometry
+from theory.step_size import largest_eigenvalue
+from theory.stopping_rules import clean_loss_falls, first_crossing, label_free_stopping_time, transition_residual
+from theory.truth_gradient import TruthGeometry, truth_geometry
 
 
 def test_laws_of_one_sign_end_where_their_support_does() -> None:
@@ -206,3 +208,111 @@ def test_a_class_without_noise_has_no_noisy_majority() -> None:
     assert theory.class_noise_majority_probability(20, 10, 0, batch_size=4) == pytest.approx(
         theory.noise_majority_probability(20, 0, batch_size=4), abs=1e-15
     )
+
+
+def test_budget_of_a_packed_kernel_is_counted_to_the_byte() -> None:
+    """Rows, 32 MiB, one panel of float64 and the panel kept: 10 rows of 3 numbers make one panel of 10 × 10."""
+
+    def packed(budget: int) -> PackedKernel:
+        return pack(np.eye(10, 3), lambda products, rows, columns: products, np.dtype(np.float64), budget)
+
+    fixed = 8 * 30 + 2**25 + 8 * 100
+    with pytest.raises(ValueError, match=f"at least {fixed + 400} bytes for 10 rows in float32, got {fixed + 399}"):
+        packed(fixed + 399)
+    assert [packed(fixed + extra).dtype for extra in (400, 799, 800)] == [np.float32, np.float32, np.float64]
+
+
+def test_runs_of_no_step_and_of_one_time() -> None:
+    for steps in (0, 3):
+        run = equicorrelated_descent(2.0, noise_level=0.25, step=0.5, steps=steps)
+        assert np.asarray(run.times).tolist() == (0.5 * np.arange(steps + 1)).tolist()
+        assert np.shape(run.clean_margin) == (steps + 1,)
+    alpha = two_cluster_alpha([[1, 0.5], [0.5, 1]], sizes=[20, 80], noise_levels=[0.5, 0.2], learning_rate=1.0, steps=0)
+    assert alpha.tolist() == [[1.0, 0.25]]
+    assert np.shape(equicorrelated_flow([0.5], coupling=2.0, noise_level=0.25).clean_margin) == (1,)
+    assert np.shape(equicorrelated_flow([0.25, 0.5], coupling=2.0, noise_level=0.25).clean_margin) == (2,)
+    with pytest.raises(ValueError, match=r"times must be \[T\] increasing numbers >= 0, got \[\]"):
+        equicorrelated_flow([], coupling=2.0, noise_level=0.25)
+    assert first_crossing([1.0], [2.0]) == 1
+
+
+def test_noisy_loss_turns_from_the_coupling_on_at_which_it_rises() -> None:
+    """That is 1/(1 − 2δ), 1.25 at δ = 0.1."""
+    assert turning_alpha(1.26, 0.1) == pytest.approx(0.126 / 1.126, rel=1e-15)
+    with pytest.raises(ValueError, match=r"coupling must exceed 1/\(1 - 2 noise_level\)"):
+        turning_alpha(1.24, 0.1)
+
+
+def test_cluster_sizes_may_be_shares() -> None:
+    """Only n_c/n enters, so that shares of 1 do as well as counts."""
+    options = {"noise_levels": [0.3, 0.2], "learning_rate": 1.0, "steps": 3}
+    counts = two_cluster_alpha([[1, 0.5], [0.5, 1]], sizes=[20, 80], **options)
+    np.testing.assert_allclose(two_cluster_alpha([[1, 0.5], [0.5, 1]], sizes=[0.2, 0.8], **options), counts, rtol=1e-14)
+
+
+def test_history_without_noise_has_no_noisy_loss_at_any_time() -> None:
+    segments = Segments(truth=np.array([0, 1]), observed=np.array([0, 1]))
+    assert segments.n_classes == 2
+    history = segment_history(np.eye(2), np.zeros((5, 2)), segments)
+    assert np.shape(history.noise_loss) == (5,)
+    assert np.isnan(history.noise_loss).all()
+
+
+def test_geometry_of_one_sample_and_of_none() -> None:
+    one = Segments.from_labels([0], [0])
+    assert segment_geometry([[4.0]], [0.5], one).clean_norm.tolist() == [1.0, 0.0]
+    assert segment_geometry([[4.0]], [[0.5, 0.5]], one).clean_norm.tolist() == pytest.approx([np.sqrt(2), 0.0], rel=1e-15)
+    for nothing in (np.zeros((1, 0)), np.zeros(0)):
+        with pytest.raises(ValueError, match=r"residuals must have shape \[1\] or \[1, C\]"):
+            segment_geometry([[4.0]], nothing, one)
+
+
+def top_beside_the_start(top: float, *, n: int = 320) -> np.ndarray:
+    """A kernel whose top eigenvector is orthogonal to where the iteration starts, so that it finds the second eigenvalue, 1."""
+    start = 1 + np.cos(np.sqrt(2) * np.arange(n, dtype=float) ** 2 + 1)
+    start /= np.linalg.norm(start)
+    other = np.zeros(n)
+    other[:2] = start[1], -start[0]
+    other /= np.linalg.norm(other)
+    kernel = np.outer(start, start) + top * np.outer(other, other)
+    return (kernel + kernel.T) / 2
+
+
+def test_certificate_refuses_what_the_iteration_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = top_beside_the_start(1.5)
+    assert largest_eigenvalue(kernel, certified=False) == pytest.approx(1, rel=1e-12)
+    assert largest_eigenvalue(kernel) == pytest.approx(1.5, rel=1e-12)
+    monkeypatch.setattr(np.linalg, "eigvalsh", None)  # and it is not needed where the iteration was right
+    assert largest_eigenvalue(top_beside_the_start(0.5)) == pytest.approx(1, rel=1e-12)
+
+
+def test_clean_loss_falls_until_the_product_is_one() -> None:
+    assert clean_loss_falls([1.5, 1.0, 1.5, 0.5], [0.6, 1.0, 0.7, -1.0]).tolist() == [True, False, False, True]
+
+
+def test_transitions_and_shares_are_checked_and_named() -> None:
+    with pytest.raises(ValueError, match=r"transition must have shape \[C, C\] with C >= 2, got \[2, 3\]"):
+        transition_residual([[0.5, 0.5, 0.0], [0.5, 0.5, 0.0]])
+    with pytest.raises(ValueError, match=r"transition must not be negative, got -0\.25"):
+        transition_residual([[0.75, 0.25], [1.25, -0.25]])
+    matrix = [[0.75, 0.25], [0.5, 0.5]]
+    expected = 1 - (0.625 + 2 * 0.5) / 3
+    assert transition_residual(matrix, class_shares=[0.25, 0.5]) == pytest.approx(expected, rel=1e-15)
+    assert transition_residual(matrix, class_shares=[0.0, 2.0]) == 0.5
+    with pytest.raises(ValueError, match="class_shares must be 2 shares that are not all 0"):
+        transition_residual(matrix, class_shares=[0.0, 0.0])
+
+
+def test_messages_of_stopping_rules_name_the_offending_value() -> None:
+    with pytest.raises(ValueError, match=r"mean_residual must lie in \[0, 1\], got 1\.5"):
+        label_free_stopping_time([0.0, 1.0], [0.5, 1.5], 0.4)
+    with pytest.raises(ValueError, match=r"mean_residual must lie in \[0, 1\], got -0\.5"):
+        label_free_stopping_time([0.0, 1.0], [0.5, -0.5], 0.4)
+    with pytest.raises(ValueError, match=r"pooled_alpha must not be negative, got -0\.25"):
+        clean_loss_falls([0.5, -0.25], [1.0, 1.0])
+
+
+def test_message_of_logits_counts_their_axes() -> None:
+    segments = Segments.from_labels([0, 1], [0, 1])
+    with pytest.raises(ValueError, match=r"logits must have 1 axes \(logistic\) or 2 \(softmax\), got shape \[1, 1, 2\]"):
+        truth_geometry(np.eye(2), np.zeros((1, 1, 2)), segments)
