@@ -187,6 +187,22 @@ def test_where_only_tests_have_changed_survivors_are_judged_again(toy: Path, mon
     assert code_of(toy) != before
 
 
+def test_of_two_equal_numbers_on_a_line_the_one_that_was_killed_stays_so(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (toy.parent / "tests" / "theory").mkdir(parents=True)
+    monkeypatch.setattr("tests.support.mutation.reason", lambda mutant: ("", False))
+    toy.write_text("NINE = 3 * 3\n")
+    first, second = mutants_of(toy)
+    row = recorded(toy, [(first, "killed", "a::b"), (second, "survived", "")])
+    asked: list[int] = []
+
+    def judge(mutant: Mutant) -> tuple[str, str]:
+        asked.append(mutant.occurrence)
+        return "survived", ""
+
+    assert survivors_again(toy, row, judge)["killed"] == 1
+    assert asked == [1]
+
+
 def test_reasons_name_places_that_exist() -> None:
     """A reason for code that is gone is stale; a few may wait for the next full run."""
     stale = [

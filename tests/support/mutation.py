@@ -20,6 +20,7 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,14 +116,14 @@ def apply(mutant: Mutant, source: bytes) -> bytes:
 
 
 def find_again(path: Path, entry: Mapping[str, Any]) -> Mutant | None:
-    """The mutant that an entry of the record describes, in the file as it is now; None if its line is gone.
+    """The mutant that an entry of the record describes, in the file as it is now; None if its line is gone, or stands there twice.
 
     Args:
         path: the file.
         entry: ``code``, ``old``, ``new`` and ``occurrence``.
     """
     same = [m for m in mutants_of(path) if all(getattr(m, name) == entry[name] for name in ("code", "old", "new", "occurrence"))]
-    return same[0] if same else None
+    return same[0] if len(same) == 1 else None
 
 
 def code_of(path: Path) -> str:
@@ -142,11 +143,11 @@ def survivors_again(path: Path, row: Mapping[str, Any], judge: Callable[[Mutant]
         row: its record.
         judge: mutant → outcome and what killed it.
     """
-    alive = {(one["line"], one["code"], one["old"], one["new"]) for one in row["survivors"]}
+    alive = {(one["line"], one["code"], one["old"], one["new"], one["occurrence"]) for one in row["survivors"]}
     found = mutants_of(path)
 
     def outcome(mutant: Mutant) -> tuple[str, str]:
-        if (mutant.line, mutant.code, mutant.old, mutant.new) not in alive:
+        if (mutant.line, mutant.code, mutant.old, mutant.new, mutant.occurrence) not in alive:
             return "killed", ""
         return ("survived", "") if reason(mutant)[1] else judge(mutant)
 
@@ -159,12 +160,14 @@ def recorded(path: Path, judged: Iterable[tuple[Mutant, str, str]], *, sample: i
     Args:
         path: of the module.
         judged: its mutants with their outcome and what killed them.
-        sample: how many killed ones to keep, chosen by a hash.
+        sample: how many killed ones to keep, chosen by a hash of those whose line stands in the file once.
     """
     found = list(judged)
     survivors = sorted(mutant for mutant, outcome, _ in found if outcome == "survived")
     killed = [(mutant, by) for mutant, outcome, by in found if outcome == "killed"]
-    chosen = sorted((one for one in killed if "::" in one[1]), key=lambda one: hashlib.sha256(repr(one[0]).encode()).hexdigest())[:sample]
+    lines = Counter(line.strip() for line in path.read_text().splitlines())
+    named = [one for one in killed if "::" in one[1] and lines[one[0].code] == 1]
+    chosen = sorted(named, key=lambda one: hashlib.sha256(repr(one[0]).encode()).hexdigest())[:sample]
     return {
         "module": str(path.relative_to(ROOT)),
         "code": code_of(path),
@@ -172,7 +175,16 @@ def recorded(path: Path, judged: Iterable[tuple[Mutant, str, str]], *, sample: i
         "judged": len(found),
         "killed": len(killed),
         "survivors": [
-            {"line": m.line, "code": m.code, "old": m.old, "new": m.new, "why": reason(m)[0], "equivalent": reason(m)[1]} for m in survivors
+            {
+                "line": m.line,
+                "code": m.code,
+                "old": m.old,
+                "new": m.new,
+                "occurrence": m.occurrence,
+                "why": reason(m)[0],
+                "equivalent": reason(m)[1],
+            }
+            for m in survivors
         ],
         "sample": [{"code": m.code, "old": m.old, "new": m.new, "occurrence": m.occurrence, "killed_by": by} for m, by in chosen],
     }

@@ -74,13 +74,12 @@ _UNCHANGED: _Reasons = {
         ("angles.py", "newton = theta - residual * (depth + 1)", "1"),
         ("angles.py", "settled = np.abs(update - theta)", "2.0"),
         ("initialization_law.py", "high = np.where(short, 2 * high + 1, high)", "*"),
-        ("step_size.py", "value, combination = 0.0, np.ones(1)", "0.0"),
+        ("step_size.py", "value, combination = 0.0, np.ones(1)", "*"),
         ("initialization_law.py", "for _ in range(60):", "60"),
         ("initialization_law.py", "low, high = size.copy(), (1 + tau) * size + 1e-300", "*"),
         ("reductions.py", "first = 1e-3 * min(end, 1 / (1 + q))", "*"),
         ("reductions.py", "shared = -q * np.array([(1 - delta) * d[0]", "*"),  # the Jacobian of an implicit method
         ("alpha.py", "step = (delta * v + (1 - delta) * log_term - target)", "1"),  # the slope of Newton's method
-        ("step_size.py", "value, combination = 0.0, np.ones(1)", "1"),
         ("step_size.py", "q = 1 + np.cos(np.sqrt(2) * np.arange(n", "2"),
         ("step_size.py", "max_iterations: int = 120", "120"),
         ("step_size.py", "for _ in range(2):", "2"),
