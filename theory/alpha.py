@@ -358,7 +358,8 @@ def _solve_margin_growth(target: NDArray[np.float64], a: NDArray[np.float64], de
     for _ in range(100):
         decay = np.exp(-v)
         scaled = decay - a * np.expm1(-v)  # e^{−v}(1 + a(e^v − 1))
-        small = v < 700  # beyond it e^v overflows, and ln(1 + a(e^v − 1)) = v + ln(scaled) has no small terms left to lose
+        # Beyond it a e^v overflows, and ln(1 + a(e^v − 1)) = v + ln(scaled) has no small terms left to lose.
+        small = v + np.log(np.maximum(a, 1)) < 700
         log_term = np.where(small, np.log1p(a * np.expm1(np.where(small, v, 0))), v + np.log(scaled))
         step = (delta * v + (1 - delta) * log_term - target) / (delta + (1 - delta) * a / scaled)
         new = np.maximum(v - step, 0)

@@ -277,8 +277,8 @@ def _distance_kernel(
         exponent=exponent,
         left_square=left_square,
         right_square=left_square if centred_right is None else np.einsum("nd,nd->n", centred_right, centred_right),
-        # Beyond 2^500 the kernel is 0 or 1 to the last digit; the limit keeps the square finite.
-        inverse_bandwidth=math.ldexp(1.0 / math.frexp(bandwidth)[0], min(exponent - math.frexp(bandwidth)[1], 500)),
+        # The limit keeps squares finite; it matters only to rows that differ by less than 2^-510 of the largest coordinate.
+        inverse_bandwidth=math.ldexp(1.0 / math.frexp(bandwidth)[0], min(exponent - math.frexp(bandwidth)[1], 510)),
         gaussian=gaussian,
         symmetric=right is None,
     )

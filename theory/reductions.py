@@ -145,7 +145,7 @@ def equicorrelated_flow(times: ArrayLike, *, coupling: float, noise_level: float
         return np.asarray(np.stack([shared, shared]) - np.diag(d))
 
     end = float(s[-1])
-    if end < 1 / LARGEST:  # nothing has moved
+    if end * (1 + q) < 1 / LARGEST:  # nothing has moved
         return _equicorrelated_run(s, np.zeros((s.size, 2)), delta)
     first = 1e-3 * min(end, 1 / (1 + q))
     solution = solve_ivp(slope, (0, end), np.zeros(2), method="Radau", jac=jacobian, t_eval=s, rtol=1e-10, atol=1e-12, first_step=first)
