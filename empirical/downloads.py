@@ -1,6 +1,7 @@
 """The official files of MNIST and CIFAR-10, fetched on request only, over HTTPS only, and kept only if their SHA-256 is the pinned one.
 
-Nothing else in this project opens a connection to the internet. The hashes are those that several independent public loaders of these files
+Nothing else in this project opens a connection to the internet. Each file lies at two addresses; what is kept is the same, wherever it came
+from. The hashes are those that several independent public loaders of these files
 pin; for CIFAR-10 they name the file whose MD5 stands on the authors' page. For MNIST the hash of the unpacked images and labels is pinned,
 too, so that a copy that was packed anew can be checked.
 """
@@ -27,29 +28,33 @@ class Download:
     """One file to be fetched.
 
     Attributes:
-        url: where it lies; HTTPS.
+        urls: where it lies; HTTPS; tried in this order.
         name: of the file under the data set's folder.
         sha256: of the file, hexadecimal.
         content_sha256: of what a gzip file unpacks to; "" where that is not pinned.
     """
 
-    url: str
+    urls: tuple[str, ...]
     name: str
     sha256: str
     content_sha256: str = ""
 
     def __post_init__(self) -> None:
-        if not self.url.startswith("https://"):
-            raise ValueError(f"url must start with https://, got {self.url!r}")
+        if not self.urls or isinstance(self.urls, str):
+            raise ValueError(f"urls must be a tuple of at least one address, got {self.urls!r}")
+        for url in self.urls:
+            if not url.startswith("https://"):
+                raise ValueError(f"each of urls must start with https://, got {url!r}")
         if len(self.sha256) != 64 or Path(self.name).name != self.name:
             raise ValueError(f"download must have a SHA-256 and a plain file name, got {self.sha256!r} and {self.name!r}")
 
 
-_MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+_MNIST = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/")
+_CIFAR10 = ("https://www.cs.toronto.edu/~kriz/", "https://cave.cs.toronto.edu/kriz/")
 
 
 def _mnist(name: str, sha256: str, content_sha256: str) -> Download:
-    return Download(url=_MNIST + name, name=name, sha256=sha256, content_sha256=content_sha256)
+    return Download(urls=tuple(folder + name for folder in _MNIST), name=name, sha256=sha256, content_sha256=content_sha256)
 
 
 DOWNLOADS: Mapping[str, tuple[Download, ...]] = MappingProxyType(
@@ -78,7 +83,7 @@ DOWNLOADS: Mapping[str, tuple[Download, ...]] = MappingProxyType(
         ),
         "cifar10": (
             Download(
-                url=f"https://www.cs.toronto.edu/~kriz/{CIFAR10_ARCHIVE}",
+                urls=tuple(folder + CIFAR10_ARCHIVE for folder in _CIFAR10),
                 name=CIFAR10_ARCHIVE,
                 sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
             ),
@@ -91,7 +96,8 @@ DOWNLOADS: Mapping[str, tuple[Download, ...]] = MappingProxyType(
 def fetch_dataset(name: str, root: str | os.PathLike[str], *, downloads: Mapping[str, tuple[Download, ...]] = DOWNLOADS) -> list[Path]:
     """Fetch the official files of a data set that are not there yet into ``root/<name>``.
 
-    A file that is there is left alone if it is the official one, and is an error otherwise; it is never overwritten.
+    A file that is there is left alone if it is the official one, and is an error otherwise; it is never overwritten. Where one address does
+    not give the pinned file, the next is tried.
 
     Args:
         name: one of ``DOWNLOADS``.
@@ -102,8 +108,8 @@ def fetch_dataset(name: str, root: str | os.PathLike[str], *, downloads: Mapping
         Paths of the files.
 
     Raises:
-        ValueError: if the name is unknown, pooch is not installed, a file is there that is not the official one, what the server sent does
-            not have the pinned SHA-256 (it is not kept), or the file cannot be fetched.
+        ValueError: if the name is unknown, pooch is not installed, a file is there that is not the official one, or no address gives the
+            file with the pinned SHA-256 (nothing else is kept); the line names all addresses and what was wrong with each.
     """
     check_choice(name, "data set to fetch", tuple(downloads))
     folder = Path(root).expanduser() / name
@@ -156,10 +162,12 @@ def _retrieve(download: Download, folder: Path) -> None:
     except ImportError:
         raise ValueError('fetching needs pooch, which is not installed: python -m pip install "clean-priority[download]"') from None
     pooch.get_logger().setLevel("ERROR")
-    try:
-        pooch.retrieve(
-            download.url, known_hash=f"sha256:{download.sha256}", fname=download.name, path=folder, downloader=pooch.HTTPDownloader()
-        )
-    except Exception as error:  # requests raises many kinds
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{download.url}: cannot be fetched ({type(error).__name__}: {reason})") from None
+    failures = []
+    for url in download.urls:
+        try:
+            pooch.retrieve(url, known_hash=f"sha256:{download.sha256}", fname=download.name, path=folder, downloader=pooch.HTTPDownloader())
+        except Exception as error:  # requests raises many kinds
+            failures.append(f"{url} ({type(error).__name__}: {' '.join(str(error).split())[:200]})")
+        else:
+            return
+    raise ValueError(f"{download.name}: cannot be fetched from {', nor from '.join(failures)}")

@@ -24,6 +24,7 @@ from empirical.devices import policy
 from empirical.keys import canonical_form, key_of, record_attributes
 from empirical.losses import label_residuals, sample_errors
 from empirical.noise import corrupt_labels_batch
+from empirical.seed_batches import in_seed_batches
 from empirical.segment_gram import segment_names, summarize_gram
 from empirical.specifications import DataSpec, NetworkSpec, TrainingSpec, check_common, check_seeds
 
@@ -158,6 +159,7 @@ class LinearizedRun:
 
         Raises:
             ValueError: if the data has more than two classes or no test samples, or training diverges.
+            MemoryError: if a single seed does not fit; larger batches are halved, with a warning.
             DatasetNotFound: if the data is not there.
         """
         data = self.data.load()
@@ -165,11 +167,12 @@ class LinearizedRun:
             raise ValueError(f"data must have two classes and test samples, got {data.n_classes} classes, {len(data.test_truth)} samples")
         labels = corrupt_labels_batch(data.train_truth, self.noise_level, n_classes=2, seeds=self.seeds)
         size = max(1, int(memory_budget // _bytes_per_seed(self, data)))
-        parts = []
         with policy(device) as place:
-            for start in range(0, len(self.seeds), size):
-                chosen = slice(start, start + size)
-                parts.append(_Run.start(self, data, self.seeds[chosen], labels[chosen], place).records())
+
+            def trained(part: slice) -> dict[str, NDArray[np.generic]]:
+                return _Run.start(self, data, self.seeds[part], labels[part], place).records()
+
+            parts = in_seed_batches(trained, len(self.seeds), size, name=self.name, device=place)
         return _to_xarray(self, data, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
 

@@ -23,6 +23,7 @@ from empirical.kernel_plan import holds_gradients, plan_kernel
 from empirical.layer_gradients import sample_gradients, samples_at_a_time
 from empirical.layer_signals import Layer, as_inputs, forward_pass, trainable_layers
 from empirical.memory_plan import OVERHEAD
+from empirical.seed_batches import in_seed_batches
 
 __all__ = ["empirical_ntk", "sample_tangent_kernels"]
 
@@ -134,6 +135,7 @@ def sample_tangent_kernels(
 
     Raises:
         ValueError: if angles are not finite numbers ``[k]`` with k ≥ 1, or a size or name is not valid.
+        MemoryError: if a single network does not fit; larger batches are halved, with a warning.
 
     Source: Thm 3.1 [A], Thm 3.1 [B], Fig. 2 [A].
 
@@ -154,10 +156,11 @@ def sample_tangent_kernels(
     # Values and signals of every layer with what is made of them, and the products of two points in float64: 16 numbers a unit and point.
     per_seed = itemsize * (width * 2 + (depth - 1) * width * width + 16 * depth * width * len(points))
     chunk = max(1, int((memory_budget - OVERHEAD) // per_seed))
-    results = []
-    for start in range(0, len(seeds), chunk):
-        some = seeds[start : start + chunk]
-        results.append(_kernels_of_networks(x, width, depth, some, activation, convention))  # each batch is gone before the next is drawn
+
+    def measured(part: slice) -> tuple[Tensor, Tensor, Tensor]:  # each batch is gone before the next is drawn
+        return _kernels_of_networks(x, width, depth, seeds[part], activation, convention)
+
+    results = in_seed_batches(measured, len(seeds), chunk, name=f"tangent kernels of width {width}, depth {depth}", device=x.device)
     xx, xz, zz = (torch.cat(part).cpu().numpy() for part in zip(*results, strict=True))
     return xx, xz, zz
 

@@ -6,8 +6,6 @@ axis of every array; the numbers are those of one seed at a time up to the order
 
 from __future__ import annotations
 
-import gc
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,6 +24,7 @@ from empirical.keys import record_attributes
 from empirical.losses import measure_labels, sample_errors, sample_losses
 from empirical.noise import corrupt_labels_batch
 from empirical.recorder import Segmentation, SegmentGrams
+from empirical.seed_batches import in_seed_batches
 from empirical.segment_gram import segment_names, summarize_gram
 
 if TYPE_CHECKING:
@@ -152,6 +151,7 @@ def train(experiment: Experiment, *, device: str | torch.device = "auto", memory
 
     Raises:
         ValueError: if this is no experiment, or training diverges.
+        MemoryError: if a single seed does not fit; larger batches are halved, with a warning.
         DatasetNotFound: if the data is not there.
 
     Source: Eq. (3), (4) [B]; Eq. (4), (5) [A].
@@ -181,21 +181,12 @@ def train(experiment: Experiment, *, device: str | torch.device = "auto", memory
     size = max(
         1, check_integer(memory_budget, "memory_budget") // bytes_per_seed(experiment.network, dataset, getattr(torch, experiment.dtype))
     )
-    waiting = [slice(start, min(start + size, len(labels))) for start in range(0, len(labels), size)]
-    parts = []
     with policy(device) as place:
-        while waiting:
-            part = waiting.pop(0)
-            try:
-                parts.append(_Run.start(experiment, dataset, experiment.seeds[part], labels[part], place).records())
-            except (MemoryError, RuntimeError) as error:
-                halves = _halves(part)
-                if not _is_out_of_memory(error) or not halves:
-                    raise
-                waiting = halves + waiting
-            else:
-                continue
-            _give_memory_back(experiment.name, part, place)  # outside the handler, which would keep the arrays of the failed run
+
+        def trained(part: slice) -> dict[str, NDArray[np.generic]]:
+            return _Run.start(experiment, dataset, experiment.seeds[part], labels[part], place).records()
+
+        parts = in_seed_batches(trained, len(labels), size, name=experiment.name, device=place)
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Trajectory(_to_xarray(experiment, dataset, arrays))
 
@@ -325,24 +316,6 @@ class _Run:
         after = measure_labels(logits, self.truth, self.observed, self.n_classes)
         for part in ("clean_loss", "noise_loss"):
             record[f"{part}_change"] = after[part] - record[part]
-
-
-def _halves(part: slice) -> list[slice]:
-    """Two halves of a range of seeds; nothing for a single seed."""
-    middle = (part.start + part.stop) // 2
-    return [slice(part.start, middle), slice(middle, part.stop)] if part.stop - part.start > 1 else []
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """PyTorch says it in a class of its own on a GPU, in words on a CPU."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "not enough memory" in str(error) or "can't allocate" in str(error)
-
-
-def _give_memory_back(name: str, part: slice, device: torch.device) -> None:
-    warnings.warn(f"{name}: out of memory with {part.stop - part.start} seeds at once, going on with half as many", stacklevel=3)
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
 
 
 def _to_xarray(experiment: Experiment, dataset: Dataset, arrays: dict[str, NDArray[np.generic]]) -> xr.Dataset:

@@ -17,7 +17,8 @@ import numpy as np
 import xarray as xr
 
 from empirical.datasets import DatasetNotFound
-from empirical.devices import policy_departures
+from empirical.device_agreement import DeviceDisagreementError, check_device_agreement
+from empirical.devices import POLICY, policy, policy_departures, resolve_device
 from empirical.devices import provenance as machine_provenance
 from empirical.experiments import experiment, seeds_by_rule
 from empirical.runner import RunError, run
@@ -78,7 +79,11 @@ class AgreementSession:
             self.on_progress(self.finished, self.total, description)
 
     def measure_all(self, names: list[str], n_tests: int) -> None:
-        """Run the named experiments that the store lacks; a missing data set or an unusable cluster is noted, not raised."""
+        """Run the named experiments that the store lacks.
+
+        A missing data set, an unusable cluster, or a device here that does not agree with the CPU, is noted, not raised; the latter two
+        before anything is measured, and nothing is judged then.
+        """
         specs = {}
         for name in names:
             try:
@@ -90,6 +95,7 @@ class AgreementSession:
                 specs[name] = spec
         self.total = len(specs) + n_tests
         try:
+            self._check_device()
             found: Sequence[xr.Dataset | None] = run(
                 list(specs.values()),
                 store=self.store,
@@ -101,12 +107,20 @@ class AgreementSession:
         except RunError as error:
             found = error.results
             self.failed = dict(error.failures)
+        except DeviceDisagreementError as error:
+            self.unusable = str(error)
+            return
         except ValueError as error:
             if self.cluster is None:
                 raise
             self.unusable = str(error)
             return
         self.measurements = {name: run for name, run in zip(specs, found, strict=True) if run is not None}
+
+    def _check_device(self) -> None:
+        """Compare the device with the CPU, unless it is the CPU; what a cluster's workers measure on is not at hand here."""
+        if self.cluster is None and resolve_device(self.device).type != "cpu":
+            check_device_agreement(self.device)
 
     def _specification(self, name: str) -> Any:
         """An experiment of this tier, or one of one's own, with the seeds of the run."""
@@ -175,9 +189,12 @@ class AgreementSession:
         return sorted(rows, key=lambda row: order[row.claim])
 
     def provenance(self, command: str) -> dict[str, Any]:
-        """Where, with what and how this run was made."""
+        """Where, with what and how this run was made; precision, determinism and threads are those of the measurements."""
+        with policy(self.device, threads=1):
+            here = machine_provenance(self.device)
         facts = {
-            **machine_provenance(self.device),
+            **here,
+            **self._measured_under(),
             "tier": self.tier,
             "seeds": f"--seeds {self.seed_salt}" if self.seed_salt else "by rule",
             "command": command,
@@ -189,6 +206,14 @@ class AgreementSession:
             "budget": spent(self.results),
         }
         return {name: fact for name, fact in facts.items() if not (_is_timeless() and name in ("wall_time_s", "rows_recalled"))}
+
+    def _measured_under(self) -> dict[str, Any]:
+        """The policy that the records were made under, as they say; values that differ between them side by side, as text."""
+        records = [_provenance_of(record) for record in self.measurements.values()]
+        found = {name: {str(facts[name]): facts[name] for facts in records if name in facts} for name in POLICY}
+        return {
+            name: next(iter(values.values())) if len(values) == 1 else ", ".join(sorted(values)) for name, values in found.items() if values
+        }
 
     def _measured_on(self) -> dict[str, int]:
         """Kind of device → number of measurements made on it: a CPU and a GPU agree within a bound, not to the bit."""

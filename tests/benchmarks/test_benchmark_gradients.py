@@ -146,6 +146,24 @@ def test_cost_is_linear_in_n(benchmark: Any) -> None:
     assert whole <= 2 * 1.3 * half
 
 
+@pytest.mark.benchmark(group="gradient geometry, growth")
+def test_cost_is_linear_in_width_squared(benchmark: Any) -> None:
+    """Doubling the width at most quadruples the processor time, up to 30 % for timing noise; products of m³ terms would make it eight.
+
+    From 512 to 1024 units in two hidden layers, where the m² weights between them are as many as the d·m before them.
+    """
+    x, observed, truth = problem()[1:]
+
+    def measure(width: int) -> float:
+        model = FullyConnected(D, width, DEPTH, centred=False)
+        return seconds(lambda: gradient_geometry(model, x, observed, truth=truth), 5)
+
+    measure(WIDTH // 2)
+    half, whole = benchmark.pedantic(lambda: (measure(WIDTH), measure(2 * WIDTH)), rounds=1)
+    benchmark.extra_info["time ratio for twice the width"] = whole / half
+    assert whole <= 4 * 1.3 * half
+
+
 @functools.lru_cache
 def image_problem() -> tuple[ConvolutionalNetwork, torch.Tensor, np.ndarray, np.ndarray]:
     """The CNN of Appendix B [A] on pictures of MNIST's size, ten classes, 30 % noise."""

@@ -16,6 +16,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from empirical.device_agreement import check_device_agreement
 from empirical.devices import POLICY, policy, policy_departures, provenance
 from empirical.experiments import Experiment
 from empirical.runner import run
@@ -74,9 +75,10 @@ def test_the_batch_of_seeds_changes_rounding_at_most(spec: Experiment) -> None:
     """Three seeds as one batch, and one by one.
 
     A batched matrix product may sum in another order than a single one, so bits may differ; the key does not depend on the batch, hence
-    the bound is stated and tested: relative 1e-3 of the largest number of a variable. Where it comes from: one product of K = 64 or 60
-    terms in float32 differs by at most K·2⁻²⁴ < 4e-6 relative; a step of gradient descent with η below 2/λ_max does not amplify a
-    difference in the weights, so that 60 steps with 4 products each add up to less than 60 · 4 · 4e-6 = 1e-3.
+    the bound is stated and tested: relative 1e-4 of the largest number of a variable. Where it comes from: rounding errors of float32 in
+    60 steps with 4 products of K = 64 terms each add up like a random walk to √(60 · 4 · 64) · 2⁻²⁴ = 7e-6; a step of gradient descent
+    with η below 2/λ_max does not amplify a difference in the weights; the cosine of segment gradients that nearly cancel does, tenfold.
+    For every kind of network test_training.py asserts 1e-5 after at most 40 steps, and 1e-10 in float64.
     """
     together = train(spec, device="cpu").to_dataset()
     apart = [train(replace(spec, seeds=(seed,)), device="cpu").to_dataset() for seed in spec.seeds]
@@ -84,7 +86,7 @@ def test_the_batch_of_seeds_changes_rounding_at_most(spec: Experiment) -> None:
         for index, one in enumerate(apart):
             difference = np.abs(variable.values[index].astype(float) - one[name].values[0].astype(float))
             scale = np.nanmax(np.abs(variable.values[index].astype(float)))
-            assert np.nanmax(difference, initial=0) <= 1e-3 * scale, name
+            assert np.nanmax(difference, initial=0) <= 1e-4 * scale, name
 
 
 @pytest.mark.parametrize("spec", experiments()[:1], ids=lambda spec: spec.name)
@@ -95,7 +97,11 @@ def test_the_memory_budget_does_not_enter_the_key(spec: Experiment) -> None:
 
 
 FLOAT32_BOUND = 1e-3
-"""Largest departure of a float32 run from the same run in float64, relative to the largest number of a variable; derived above."""
+"""Largest departure of a float32 run from the same run in float64, relative to the largest number of a variable.
+
+Here the errors need not be random: inputs and weights are rounded once, the same way in every sample. One product of K = 64 terms is off by
+at most K·2⁻²⁴ = 4e-6, and 60 steps with 4 products each by 60 · 4 · 4e-6 = 1e-3.
+"""
 
 
 @pytest.mark.parametrize("spec", [spec for spec in experiments() if spec.data.name == "digits"], ids=lambda spec: spec.name)
@@ -107,7 +113,16 @@ def test_float32_stays_within_the_stated_bound_of_float64(spec: Experiment) -> N
         assert np.abs(single[name].values - double[name].values).max() <= FLOAT32_BOUND * scale, name
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+
+
+@CUDA
+def test_cpu_and_gpu_agree_on_every_kind_of_network() -> None:
+    """What every run asks before it judges anything: fully connected, CNN and ResNet-9, in float64 and float32, all recorded variables."""
+    check_device_agreement("cuda")
+
+
+@CUDA
 @pytest.mark.parametrize("spec", experiments(), ids=lambda spec: spec.name)
 def test_cpu_and_gpu_agree_within_twice_that_bound(spec: Experiment) -> None:
     here, there = (train(spec, device=device).to_dataset() for device in ("cpu", "cuda"))

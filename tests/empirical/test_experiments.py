@@ -229,6 +229,23 @@ def test_gradient_sample_measures_each_network() -> None:
     assert measured.attrs["data_sha256"] == data.sha256
 
 
+def test_gradient_sample_measures_the_kernel_to_test_samples() -> None:
+    """In a record of its own: other keys stay as they were without the flag."""
+    specification = replace(DIRECTIONS, test_kernel=True)
+    assert "test_kernel" not in DIRECTIONS.canonical()
+    assert specification.key() != DIRECTIONS.key()
+    measured, data = specification.measure(device="cpu"), specification.data.load()
+    assert measured["kernel_test"].dims == ("seed", "test_sample", "sample")
+    np.testing.assert_array_equal(measured["test_truth"], data.test_truth)
+    for position, seed in enumerate(specification.seeds):
+        model = FullyConnected(64, 16, 1, seed=seed, dtype=torch.float64)
+        train, test = (derivative_matrix(model, inputs)[0] for inputs in (data.train_inputs, data.test_inputs))
+        np.testing.assert_allclose(measured["kernel_test"][position], test @ train.T, rtol=1e-10, atol=1e-12)
+        assert not np.allclose(measured["kernel_test"][position], (train @ train.T)[: len(test)])  # not the block of training samples
+    with pytest.raises(ValueError, match="test_kernel must be False for data without test samples, got True"):
+        replace(specification, data=replace(specification.data, n_test=0)).measure(device="cpu")
+
+
 def test_tangent_kernel_sample_measures_each_network() -> None:
     measured = replace(KERNELS, dtype="float64").measure(device="cpu")
     for position, seed in enumerate(KERNELS.seeds):

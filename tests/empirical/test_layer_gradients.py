@@ -54,11 +54,12 @@ def picture_layers(*layers: nn.Module, features: int) -> nn.Sequential:
     return nn.Sequential(nn.Unflatten(1, (4, 3, 3)), *layers, nn.Tanh(), nn.Flatten(), nn.Linear(features, 3))
 
 
-# Each takes rows of 36 numbers (4 channels of 3 × 3) and gives 3 logits.
+# Each takes rows of 36 numbers (4 channels of 3 × 3), ResNets rows of 256 or 512, and gives 3 logits.
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "cnn": lambda: ConvolutionalNetwork((6, 6), 3, channels=(4, 6), hidden=5, dtype=F64),
     "resnet-batch": lambda: ResNet9((4, 8, 8), 3, channels=1 / 64, activation="mish", dtype=F64),
     "resnet-group": lambda: ResNet9((4, 8, 8), 3, channels=1 / 32, normalization="group", dtype=F64),
+    "resnet-footnote": lambda: ResNet9((1, 16, 32), 3, channels=1 / 64, variant="footnote", activation="mish", dtype=F64),
     "convolution-with-everything": lambda: picture_layers(
         nn.Conv2d(4, 6, (2, 3), stride=(2, 1), padding=(1, 2), dilation=(2, 1), groups=2), features=60
     ),
@@ -93,7 +94,7 @@ def network(name: str) -> nn.Module:
 
 
 def width(name: str) -> int:
-    return 256 if name.startswith("resnet") else 36
+    return 512 if name == "resnet-footnote" else 256 if name.startswith("resnet") else 36
 
 
 def reference(
@@ -194,7 +195,7 @@ def test_the_network_is_evaluated_no_more_often_for_every_class_than_for_one() -
         assert model.seen <= 2 * len(x)
 
 
-@pytest.mark.parametrize("name", ["cnn", "resnet-batch", "convolution-with-everything", "layer-norm", "embedding"])
+@pytest.mark.parametrize("name", ["cnn", "resnet-batch", "resnet-footnote", "convolution-with-everything", "layer-norm", "embedding"])
 def test_tangent_kernel(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layer_gradients, "FORMED_ELEMENTS", 3000)  # several steps
     x, z = problem(9, width(name), 3, 7)[0], problem(7, width(name), 3, 8)[0]

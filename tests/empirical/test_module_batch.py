@@ -31,15 +31,20 @@ NETWORKS = {
     "cnn": NetworkSpec(kind="cnn", width=5, channels=1 / 16, convention="pytorch"),
     "resnet-batch": NetworkSpec(kind="resnet9", channels=1 / 64, convention="pytorch", activation="mish"),
     "resnet-group": NetworkSpec(kind="resnet9", channels=1 / 32, convention="pytorch", normalization="group"),
+    "resnet-footnote": NetworkSpec(kind="resnet9", channels=1 / 64, convention="pytorch", activation="mish", variant="footnote"),
 }
 
 
-def pictures(classes: int = 3, n: int = 24, normalize: str = "pixel") -> Dataset:
-    """Random pictures: no two places of one are equal, so that rounding never decides which of them max-pooling takes."""
+def pictures(classes: int = 3, n: int = 24, normalize: str = "pixel", name: str = "") -> Dataset:
+    """Random pictures: no two places of one are equal, so that rounding never decides which of them max-pooling takes.
+
+    For the network of a name the smallest that leave more than one place after its last pooling, if it takes no smaller ones.
+    """
     rng = np.random.default_rng(3)
-    shape = (2, 8, 8)
+    shape = (1, 16, 32) if name == "resnet-footnote" else (2, 8, 8)
+    d = int(np.prod(shape))
     return Dataset.from_arrays(
-        rng.random((n, 128)), np.arange(n) % classes, rng.random((6, 128)), np.arange(6) % classes, image_shape=shape, normalize=normalize
+        rng.random((n, d)), np.arange(n) % classes, rng.random((6, d)), np.arange(6) % classes, image_shape=shape, normalize=normalize
     )
 
 
@@ -78,7 +83,7 @@ def trained(network: NetworkSpec, data: Dataset, together: bool, steps: int = 5)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_outputs_steps_and_running_statistics_are_those_of_single_networks(name: str, classes: int, together: bool) -> None:
     """An independent trainer (the module itself, torch.optim.SGD) ends at the same parameters, running statistics and outputs."""
-    data = pictures(classes)
+    data = pictures(classes, name=name)
     batch, models = trained(NETWORKS[name], data, together)
     inputs = torch.tensor(data.train_inputs, dtype=F64)
     logits = batch.evaluate(inputs).logits
@@ -96,7 +101,7 @@ def test_outputs_steps_and_running_statistics_are_those_of_single_networks(name:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_measuring_changes_nothing(name: str) -> None:
     """Control for evaluation mode: a measurement in training mode would move the running statistics."""
-    data = pictures()
+    data = pictures(name=name)
     batch, _ = trained(NETWORKS[name], data, together=False)
     before = {key: value.clone() for key, value in (batch.parameters | batch.buffers).items()}
     grams, evaluation = prepared(batch, data)
@@ -118,7 +123,7 @@ def prepared(batch: ModuleBatch, data: Dataset) -> tuple[SegmentGrams, Any]:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_segment_gradients_are_those_of_the_instrument_for_one_network(name: str, classes: int, chunk_size: int) -> None:
     """``gradient_geometry``, which agrees with the batch-of-one loop, on trained networks; full and single-logit gradients."""
-    data = pictures(classes)
+    data = pictures(classes, name=name)
     batch, models = trained(NETWORKS[name], data, together=False)
     grams, evaluation = prepared(replace(batch, chunk_size=chunk_size), data)
     measured = grams.measure(evaluation, evaluation.logits)

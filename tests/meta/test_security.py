@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import gzip
 import hashlib
 import io
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import tarfile
@@ -163,31 +165,36 @@ def test_only_the_network_factory_is_imported_by_name() -> None:
 
 @pytest.mark.parametrize("download", [one for files in DOWNLOADS.values() for one in files], ids=lambda one: one.name)
 def test_downloads_are_https_and_pinned(download: Download) -> None:
-    assert download.url.startswith("https://")
+    assert len(set(download.urls)) >= 2  # one that does not answer is not the end
+    assert all(url.startswith("https://") and url.endswith(f"/{download.name}") for url in download.urls)
     assert re.fullmatch(r"[0-9a-f]{64}", download.sha256)
 
 
 def test_an_address_without_https_is_refused() -> None:
-    with pytest.raises(ValueError, match="url must start with https://, got 'http://host/x'"):
-        Download(url="http://host/x", name="x", sha256="0" * 64)
+    with pytest.raises(ValueError, match="each of urls must start with https://, got 'http://host/x'"):
+        Download(urls=("https://host/x", "http://host/x"), name="x", sha256="0" * 64)
+    with pytest.raises(ValueError, match="urls must be a tuple of at least one address, got"):
+        Download(urls=(), name="x", sha256="0" * 64)
     with pytest.raises(ValueError, match="a plain file name"):
-        Download(url="https://host/x", name="../x", sha256="0" * 64)
+        Download(urls=("https://host/x",), name="../x", sha256="0" * 64)
 
 
 class _Handler(BaseHTTPRequestHandler):
+    content = b"not what was promised"
+
     def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(b"not what was promised")
+        self.wfile.write(self.content)
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Say nothing."""
 
 
-@pytest.fixture
-def server() -> Iterator[str]:
+@contextlib.contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     """A server on this machine that gives everybody the same file."""
-    server = HTTPServer(("127.0.0.1", 0), _Handler)
+    server = HTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}/file"
@@ -196,34 +203,67 @@ def server() -> Iterator[str]:
     thread.join()
 
 
-def planted(url: str, sha256: str) -> dict[str, tuple[Download, ...]]:
-    """A download whose address was changed behind the check for HTTPS, as a test may."""
-    download = Download(url="https://host/file", name="file", sha256=sha256)
-    object.__setattr__(download, "url", url)
+@pytest.fixture
+def server() -> Iterator[str]:
+    with serving(_Handler) as url:
+        yield url
+
+
+def planted(*urls: str, sha256: str) -> dict[str, tuple[Download, ...]]:
+    """A download whose addresses were changed behind the check for HTTPS, as a test may."""
+    download = Download(urls=("https://host/file",), name="file", sha256=sha256)
+    object.__setattr__(download, "urls", urls)
     return {"planted": (download,)}
+
+
+@pytest.fixture
+def dead() -> str:
+    """An address on this machine where nothing listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{taken.getsockname()[1]}/file"
+
+
+class _Altered(_Handler):
+    content = b"an altered file"
 
 
 def test_only_the_pinned_file_is_kept(server: str, tmp_path: Path) -> None:
     pytest.importorskip("pooch", reason="the extra [download] is not installed")
     right = hashlib.sha256(b"not what was promised").hexdigest()
     with pytest.raises(ValueError, match="cannot be fetched") as caught:
-        fetch_dataset("planted", tmp_path / "a", downloads=planted(server, "0" * 64))
+        fetch_dataset("planted", tmp_path / "a", downloads=planted(server, sha256="0" * 64))
     assert "\n" not in str(caught.value)
     assert [path for path in (tmp_path / "a").rglob("*") if path.is_file()] == []
-    (path,) = fetch_dataset("planted", tmp_path / "b", downloads=planted(server, right))
+    (path,) = fetch_dataset("planted", tmp_path / "b", downloads=planted(server, sha256=right))
     assert path.read_bytes() == b"not what was promised"
-    assert fetch_dataset("planted", tmp_path / "b", downloads=planted("https://nowhere.invalid/x", right)) == [path]  # it is there
+    assert fetch_dataset("planted", tmp_path / "b", downloads=planted("https://nowhere.invalid/x", sha256=right)) == [path]  # it is there
     path.write_bytes(b"changed")
     with pytest.raises(ValueError, match="not the official file, got SHA-256"):
-        fetch_dataset("planted", tmp_path / "b", downloads=planted(server, right))
+        fetch_dataset("planted", tmp_path / "b", downloads=planted(server, sha256=right))
     assert path.read_bytes() == b"changed"  # never overwritten
+
+
+def test_the_next_address_is_tried_where_one_is_dead_or_gives_another_file(server: str, dead: str, tmp_path: Path) -> None:
+    pytest.importorskip("pooch", reason="the extra [download] is not installed")
+    right = hashlib.sha256(_Handler.content).hexdigest()
+    with serving(_Altered) as altered:
+        (path,) = fetch_dataset("planted", tmp_path / "a", downloads=planted(dead, altered, server, sha256=right))
+        assert path.read_bytes() == _Handler.content
+        with pytest.raises(ValueError, match=r"^file: cannot be fetched from http://") as caught:
+            fetch_dataset("planted", tmp_path / "b", downloads=planted(dead, altered, sha256=right))
+    text = str(caught.value)
+    assert f"{dead} (ConnectionError: " in text
+    assert f"{altered} (ValueError: SHA256 hash of downloaded file" in text
+    assert "\n" not in text
+    assert [path for path in (tmp_path / "b").rglob("*") if path.is_file()] == []
 
 
 def test_a_copy_that_was_packed_anew_is_official(tmp_path: Path) -> None:
     content = b"official content"
     path = tmp_path / "file.gz"
     path.write_bytes(gzip.compress(content))
-    download = Download(url="https://host/x", name="file.gz", sha256="0" * 64, content_sha256=hashlib.sha256(content).hexdigest())
+    download = Download(urls=("https://host/x",), name="file.gz", sha256="0" * 64, content_sha256=hashlib.sha256(content).hexdigest())
     assert is_official(path, download)
     path.write_bytes(gzip.compress(b"something else"))
     assert not is_official(path, download)
