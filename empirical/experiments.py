@@ -15,6 +15,7 @@ What the papers leave unstated is chosen here and stated:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -97,6 +98,12 @@ def _descent(name: str, tier: str, data: DataSpec, noise_level: float, *, learni
         training=TrainingSpec(learning_rate=learning_rate, steps=steps * _pick(tier, 1, 2, 8), n_records=_pick(tier, 30, 40, 60)),
         seeds=seeds_by_rule(name, _pick(tier, 32, 32, 64)),
     )
+
+
+def _other_noise(name: str, tier: str, noise_level: float) -> Experiment:
+    """Negative controls: digits 7 and 9 by full-batch descent on narrower networks, with another share of wrong labels."""
+    spec = _descent(name, "quick", _digits((7, 9)), noise_level, learning_rate=1.0, steps=400, width=128)
+    return replace(spec, network=replace(spec.network, width=_pick(tier, 128, 256, 1024)))
 
 
 def _stochastic(name: str, tier: str, data: DataSpec, steps: int, *, learning_rate: float, batch_size: int) -> Experiment:
@@ -198,6 +205,9 @@ def _build() -> dict[str, tuple[str, Callable[[str], _Specification]]]:
     )
     add("digits-1-7", f"digits 1 and 7, δ = 0.3: {descent}", _descent, lambda tier: _digits((1, 7)), 0.3, learning_rate=1.0, steps=400)
     add("digits-7-9", f"digits 7 and 9, δ = 0.4: {descent}", _descent, lambda tier: _digits((7, 9)), 0.4, learning_rate=1.0, steps=400)
+    for level in (0.0, 0.4, 0.5, 0.6):
+        text = f"negative controls: digits 7 and 9, δ = {level:g}, width 128: {descent}"
+        add(f"digits-7-9-noise-{level:g}", text, _other_noise, level)
     add(
         "digits-7-9-imbalanced",
         f"100 digits 7 and 25 digits 9, δ = 0.3: {descent}",

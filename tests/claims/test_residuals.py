@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
@@ -12,10 +13,11 @@ from torch.nn import functional as F
 from empirical.inference import exact, mean_interval
 from empirical.noise import corrupt_labels_batch
 from empirical.specifications import seeds_by_rule
-from reports.agreement import Range
+from reports.agreement import Range, Role
 from reports.evidence import Agreement
-from tests.support.regimes import FIXED_KERNEL, Regime, regimes
-from tests.support.replicates import RARELY, share_of_replicates
+from tests.support.figure_runs import CNN, each_network
+from tests.support.regimes import FIXED_KERNEL, FULL_BATCH, MINI_BATCHES, Regime, regimes
+from tests.support.replicates import RARELY, judge_networks, share_of_replicates
 from theory.dynamics import gradient_descent
 from theory.kernels import ntk
 from theory.step_size import max_learning_rate
@@ -189,3 +191,51 @@ def test_residuals_on_data(agreement: Agreement, regime: Regime) -> None:
 def mean_over(values: Array, mask: NDArray[np.bool_]) -> Array:
     """Mean over the masked samples ``[T, draws]`` of values ``[T, n, draws]``."""
     return np.asarray((values * mask).sum(axis=1) / mask.sum(axis=0))
+
+
+@pytest.mark.claim(
+    "D8",
+    expected="AGREES",
+    reason="records hold means over segments: the mean residual falls where the mean loss does, as on fixed kernels",
+)
+@regimes([*FULL_BATCH, *MINI_BATCHES, CNN[0]])
+def test_mean_residuals_of_networks(agreement: Agreement, regime: Regime) -> None:
+    """From the start to the peak of the noisy loss: no rise of the mean clean |f − y| where the clean loss falls, and a fall in all.
+
+    Nothing forces it (the two samples above); it is what a typical network does. Sample by sample nothing is recorded. From record to
+    record it is judged in full batches: between two records of mini-batches the loss goes up and down, and its fall in all says little
+    of a step. The note counts what happens there.
+    """
+    run = agreement.measure(regime.experiment)
+    if regime in FULL_BATCH:
+        judge_networks(agreement, regime, "the mean clean |f − y| falls whenever the mean clean loss does", residual_follows_loss)
+    each_network(agreement, "fall of the mean clean |f − y| to the peak of the noisy loss", fall(run, "clean"))
+    wrong = "no priority: fall of the mean noisy |f − y| to that peak less that of the clean one"
+    each_network(agreement, wrong, fall(run, "noise") - fall(run, "clean"), role=Role.CONTROL)
+    lower, exceptions = falls(run, "clean"), falls(run, "clean") & ~residual_falls(run)
+    agreement.note(
+        f"The mean clean |f − y| rises in {exceptions.sum()} of {lower.sum()} recorded intervals in which the mean clean loss falls before "
+        f"the noisy loss peaks, in {exceptions.any(axis=1).sum()} of {len(lower)} networks."
+    )
+
+
+def falls(run: xr.Dataset, segment: str) -> NDArray[np.bool_]:
+    """Recorded intervals before the peak of the noisy loss in which the segment's mean loss falls ``[R, T - 1]``."""
+    loss, peak = run[f"{segment}_loss"].values, np.argmax(run["noise_loss"].values, axis=1)
+    return np.asarray((np.diff(loss) < 0) & (np.arange(loss.shape[1] - 1) < peak[:, None]))
+
+
+def residual_falls(run: xr.Dataset) -> NDArray[np.bool_]:
+    """Recorded intervals in which the mean clean |f − y| does not rise ``[R, T - 1]``."""
+    return np.asarray(np.diff(run["clean_residual"].values) <= 0)
+
+
+def residual_follows_loss(run: xr.Dataset) -> NDArray[np.bool_]:
+    """Whether it rises in none of those in which the clean loss falls ``[R]``."""
+    return np.asarray((residual_falls(run) | ~falls(run, "clean")).all(axis=1))
+
+
+def fall(run: xr.Dataset, segment: str) -> Array:
+    """Fall of the segment's mean |f − y| from the start to the peak of the noisy loss ``[R]``."""
+    residual, peak = run[f"{segment}_residual"].values, np.argmax(run["noise_loss"].values, axis=1)
+    return np.asarray(residual[:, 0] - residual[np.arange(len(peak)), peak])

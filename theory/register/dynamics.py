@@ -135,7 +135,10 @@ ROWS = (
         kind="conditional",
         audit="HYP",
         expected="AGREES",
-        reason="δ = 0.4, B = 256: a noisy half has probability 6.7e-4 in the batch, 0.0119 per class.",
+        reason=(
+            "δ = 0.4, B = 256: a noisy half has probability 6.7e-4 in the batch, 0.0119 per class. Judged on fixed kernels and at f = ½: "
+            "the remark is on ∇L(w_0; B), and the records of trained networks hold gradients of all samples, not of their batches."
+        ),
         control="Batches of size 4, or drawn with noisy samples first, have a noisy majority often and must be rejected.",
     ),
     Claim(
@@ -208,7 +211,10 @@ ROWS = (
         expected="DISAGREES",
         reason=(
             "Not a consequence even in the mean: with losses log(1 + e^(−w)) and log(1 + e^(0.1w)) at w = −5 descent lowers the loss while "
-            "the mean residual rises (slope +0.0084 in w)."
+            "the mean residual rises (slope +0.0084 in w). In trained networks (digits and MNIST 7/9, the CNN on digits) the mean falls to "
+            "the peak of the noisy loss all the same, in full batches whenever the mean loss falls; with mini-batches a third of the "
+            "networks show a rise between two records (digits 7/9, standard scale). Single samples are not in their records, and are "
+            "judged on fixed kernels."
         ),
         correction=(
             "Sample i improves iff r_i(K r)_i > 0. On digits and MNIST 7/9 the mean noisy residual turns 5-9 % before the noisy loss; in "
@@ -272,18 +278,21 @@ ROWS = (
             "(1 − δ)/δ = 1.5, and monotonically decrease to around 1 at or before the early stopping point, indicating that the dominance "
             "vanishes."
         ),
-        statement="At infinite width the ratio ‖g_clean^(c)‖/‖g_noise^(c)‖ is about 1 at the minimum of the test error.",
+        statement="At or before the minimum of the test error the ratio ‖g_clean^(c)‖/‖g_noise^(c)‖ comes to about 1.",
         formula=(
             r"\dfrac{\Vert g_{\mathrm{clean}}^{(c)}(w_t) \Vert}{\Vert g_{\mathrm{noise}}^{(c)}(w_t) \Vert} \approx 1"
             r" \quad \mathrm{at} \quad t = \arg\min\ \mathrm{test\ error}"
         ),
-        hypotheses=("Infinite width: the papers' theory.", "unstated: early stopping point = minimum of the test error."),
+        hypotheses=("unstated: early stopping point = minimum of the test error.",),
         kind="phenomenon",
         audit="EMP",
         expected="DISAGREES",
         reason=(
             "With the infinite-width kernel the ratio at the test-error minimum is 1.33 (MNIST 7/9, δ = 0.4), 1.4 (δ = 0.2), 1.6 (0/1); "
-            "class-wise α then saturates at 0.93-0.95 while noise is fitted. One finite network gave 1.08; row F6 judges the figure."
+            "class-wise α then saturates at 0.93-0.95 while noise is fitted. Trained networks, δ = 0.4: full-batch descent has 1.41 "
+            "(digits 7/9) and 1.25 (MNIST) there, mini-batches 1.14 and 1.21 (1.21 and 1.14 at the standard scale): dominance has shrunk, "
+            "not vanished. The ratio of the classes has not come to 1 in a typical network, nor the pooled one in the mean. Whether 1.14 "
+            "is 'around 1' is a matter of reading; mini-batches are judged by the sign alone."
         ),
         correction=(
             "The pooled ratio marks the turn of the noisy loss, at ‖G_n‖/‖G_c‖ = ρ < 1 (row X4), not the test-error minimum, which comes "
@@ -314,7 +323,9 @@ ROWS = (
         audit="OK",
         expected="AGREES",
         reason=(
-            "Convex and separable in feature space: training errors vanish. Test error and loss turn at different times (11 against 264)."
+            "Convex and separable in feature space: training errors vanish. Test error and loss turn at different times (11 against 264). "
+            "Trained networks: from the stopping point the test error rises, with two classes the training error falls, and the CNN's test "
+            "loss rises; their records end before the errors vanish, which is judged on fixed kernels."
         ),
         control="Two samples at one location with different labels (K singular): the noisy error must not vanish.",
     ),
@@ -332,7 +343,9 @@ ROWS = (
         kind="phenomenon",
         audit="EMP",
         expected="AGREES",
-        reason="Maxima of 86 % to 99 % observed: 'towards', not 'to', 100 %.",
+        reason=(
+            "Maxima of 86 % to 99 % observed on fixed kernels, means of 81 % to 100 % over trained networks: 'towards', not 'to', 100 %."
+        ),
         control="Permuted labels: no structure to learn, and the noisy error must not rise.",
     ),
 )
