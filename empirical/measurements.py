@@ -106,7 +106,8 @@ class GradientSample:
 
     Measured: ``sample_cosines`` ``[seed, sample, class_]`` (with each class's clean segment gradient), ``sample_norm``, ``residual``,
     ``observed`` ``[seed, sample]``, ``gram`` ``[seed, 3C, 3C]``, ``alpha``, ``rho`` ``[seed, C]``, ``truth`` ``[sample]``, and with
-    ``kernel`` the tangent kernel ``[seed, sample, sample_]`` (the θ_h of all pairs).
+    ``kernel`` the tangent kernel ``[seed, sample, sample_]`` (the θ_h of all pairs). With ``test_kernel`` also ``kernel_test``
+    ``[seed, test_sample, sample]``, the tangent kernel between test samples and samples, and ``test_truth`` ``[test_sample]``.
 
     With ``single_logit``, of the single-logit gradients r_ic ∇h_c(x_i) at every logit c: ``sample_cosines`` ``[seed, sample, class_]``,
     with the clean segment gradient of class c at logit c; ``sample_norm``, ``residual`` ``[seed, sample, logit]``; ``gram``
@@ -116,11 +117,12 @@ class GradientSample:
 
     Attributes:
         name: in the registry and in reports; not part of the key.
-        data: the samples (the test set is not used).
+        data: the samples (the test set is used by ``test_kernel`` alone).
         noise_level: δ in [0, 1).
         network: architecture.
         seeds: one network and label draw each.
         kernel: also measure the tangent kernel.
+        test_kernel: also measure the tangent kernel between test samples and samples.
         single_logit: measure single-logit gradients, for three classes or more (C calls of the instrument for C logits).
         dtype: ``"float32"`` or ``"float64"``.
 
@@ -133,6 +135,7 @@ class GradientSample:
     network: NetworkSpec
     seeds: tuple[int, ...]
     kernel: bool = False
+    test_kernel: bool = False
     single_logit: bool = False
     dtype: str = "float32"
 
@@ -141,6 +144,7 @@ class GradientSample:
         check_instance(self.data, "data", DataSpec)
         check_instance(self.network, "network", NetworkSpec)
         check_flag(self.kernel, "kernel")
+        check_flag(self.test_kernel, "test_kernel")
         check_flag(self.single_logit, "single_logit")
         object.__setattr__(self, "seeds", check_seeds(self.seeds))
 
@@ -151,16 +155,22 @@ class GradientSample:
 
     def canonical(self) -> dict[str, Any]:
         """JSON-able form of all that determines the measurement, but for the data themselves."""
-        return canonical_form("gradient sample", self, only_if_set=("single_logit",))
+        return canonical_form("gradient sample", self, only_if_set=("single_logit", "test_kernel"))
 
     def key(self) -> str:
         """SHA-256 of canonical form, data and version of the instruments."""
         return key_of(self.canonical(), self.data.load().sha256)
 
     def measure(self, *, device: str | torch.device = "auto") -> xr.Dataset:
-        """Measure every network."""
+        """Measure every network.
+
+        Raises:
+            ValueError: if ``test_kernel`` is asked of data without test samples, or ``single_logit`` of two classes.
+        """
         data = self.data.load()
         classes = data.n_classes
+        if self.test_kernel and not len(data.test_inputs):
+            raise ValueError("test_kernel must be False for data without test samples, got True")
         observed = corrupt_labels_batch(data.train_truth, self.noise_level, n_classes=classes, seeds=self.seeds)
         measured: dict[str, list[NDArray[np.floating]]] = {}
         with policy(device) as place:
@@ -172,6 +182,8 @@ class GradientSample:
                 parts = self._measure_network(model, data, labels)
                 if self.kernel:
                     parts["kernel"] = empirical_ntk(model, data.train_inputs)
+                if self.test_kernel:
+                    parts["kernel_test"] = empirical_ntk(model, data.test_inputs, data.train_inputs)
                 for name, part in parts.items():
                     measured.setdefault(name, []).append(part)
         single = self.single_logit
@@ -183,6 +195,7 @@ class GradientSample:
             "sample_norm": ("seed", "sample", "logit") if single else ("seed", "sample"),
             "residual": ("seed", "sample") if classes == 2 else ("seed", "sample", "logit"),
             "kernel": ("seed", "sample", "sample_"),
+            "kernel_test": ("seed", "test_sample", "sample"),
         }
         variables = {name: (axes[name], np.stack(parts), {"units": "1"}) for name, parts in measured.items()}
         names = list(segment_names(classes))
@@ -191,6 +204,7 @@ class GradientSample:
             coords={
                 "seed": np.array(self.seeds, dtype=np.int64),
                 "truth": ("sample", data.train_truth),
+                **({"test_truth": ("test_sample", data.test_truth)} if self.test_kernel else {}),
                 "class_": list(data.class_names),
                 "segment": names,
                 "segment_": names,

@@ -5,7 +5,8 @@ kind       arrays besides those of figures.py
 =========  ==========================================================================================================================
 figure_2   one panel; x = input angle, prediction and measured = gradient angle, both in degrees
 figure_3   ``cluster <name>/x`` and ``/y`` (points in the plane, left panel, may be missing); ``within/angle`` and ``between/angle``
-           (θ_h of sample pairs, degrees), each with ``/predicted`` (the theory's angle for the same pairs) if there is one
+           (θ_h of sample pairs, degrees), each with ``/predicted`` (the theory's angle for the same pairs) if there is one, and
+           ``/bins`` with ``/lower``, ``/upper`` (edges of the bins, band over networks of the density in each), also in figure_4, figure_10
 figure_4   ``<panel>|clean/angle``, ``|noise/angle``, ``|other/angle`` (angle between ∇l_i and the clean segment gradient, degrees), each
            with ``/predicted``; ``/segment`` and ``/segment_predicted`` of length 1 (angle of that segment gradient: the dashed line)
 figure_5   three panels in the order in which they come, time on the horizontal axis; so figure_1, 7, 9, 11, 12, 13, up to three in a row
@@ -48,6 +49,8 @@ __all__ = [
     "figure_13",
 ]
 
+BAND = ("bins", "lower", "upper")  # columns of a histogram's band over networks
+
 
 def figure_1(data: FigureData) -> Figure:
     """Test and training error over time, with the noise level. Fig. 1 [A], [B]."""
@@ -75,7 +78,7 @@ def figure_2(data: FigureData) -> Figure:
 
 def figure_3(data: FigureData) -> Figure:
     """Left: two clusters in the plane. Right: angles θ_h of pairs within one cluster and between the two. Fig. 3 [A], [B]."""
-    series = next(iter(panels_of(data).values()))
+    series = next(iter(panels_of(data, single=BAND).values()))
     clouds = [one for one in series if one.get("y") is not None]
     angles = [one for one in series if one.get("angle") is not None]
     if not angles:
@@ -194,7 +197,7 @@ def _ratios(data: FigureData) -> Figure:
         low, high = _extent(series)
         low, high = min(low, 1.0), max(high, 1.0)
         if labels.get("yscale") == "log":
-            axes.set_ylim(low / 1.1, high * 1.5)  # a reference has room for its text above it
+            axes.set_ylim(low / 1.1, high * (2.4 if head > 0.1 else 1.5))  # a reference has room for its text above it
         else:
             axes.set_ylim(low - 0.06 * (high - low), high + head * (high - low))
         curve_panel(axes, series, labels=labels, panel=panel)
@@ -207,7 +210,7 @@ def _ratios(data: FigureData) -> Figure:
 
 def _angles(data: FigureData, *, per_row: int, size: tuple[float, float], every: int, named: bool = True) -> Figure:
     """Panels of histograms of angles, each of ``size`` inches, with a tick ``every`` so many degrees; ``named``: names beside the data."""
-    panels = panels_of(data, single=("segment", "segment_predicted", "predicted"))
+    panels = panels_of(data, single=("segment", "segment_predicted", "predicted", *BAND))
     key = ""
     columns = min(per_row, len(panels))
     rows = -(-len(panels) // columns)
@@ -326,7 +329,8 @@ def _histograms(
     if not len(pooled):
         raise ValueError("angles must hold at least one finite value, got none")
     low, high = float(pooled.min()), float(pooled.max())
-    edges = np.linspace(np.floor(low), np.ceil(high) if high > low else np.floor(low) + 1, 61)
+    given = [bins for one in series if (bins := one.get("bins")) is not None]
+    edges = given[0] if given else np.linspace(np.floor(low), np.ceil(high) if high > low else np.floor(low) + 1, 61)
     shapes: list[NDArray[np.float64]] = []
     for one in series:
         measured, predicted = one.get("angle"), one.get("predicted")
@@ -334,6 +338,9 @@ def _histograms(
         if measured is not None:
             heights = _density(measured, edges)
             axes.stairs(heights, edges, fill=True, color=one.color, alpha=0.3, linewidth=0)
+        if (lower := one.get("lower")) is not None and (upper := one.get("upper")) is not None:
+            axes.stairs(upper, edges, baseline=lower, fill=True, color=one.color, alpha=0.4, linewidth=0)
+            heights = np.maximum(heights, upper)
         if predicted is not None:
             expected = _density(predicted, edges)
             axes.stairs(expected, edges, color=PAPER, linewidth=2.4, alpha=0.7)
@@ -346,7 +353,8 @@ def _histograms(
         _name_histograms(axes, series, shapes, edges, lines)
     axes.tick_params(axis="y", labelleft=True)
     marks(axes, labels, panel=panel)
-    return "filled: measured" + (", outline: theory for the same data" if any(one.get("predicted") is not None for one in series) else "")
+    key = "filled: measured, dark: its band, outline: theory" if given else "filled: measured, outline: theory for the same data"
+    return key if any(one.get("predicted") is not None for one in series) else key.rpartition(", ")[0]
 
 
 def _name_histograms(

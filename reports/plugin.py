@@ -13,7 +13,7 @@ import os
 import secrets
 import shlex
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +187,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
             with capture.global_and_fixture_disabled():
                 harness.measure_all(names, len(claims))
             if harness.unusable:
-                pytest.exit(f"--cluster: {harness.unusable}", returncode=int(pytest.ExitCode.USAGE_ERROR))
+                option = "--device" if harness.cluster is None else "--cluster"
+                pytest.exit(f"{option}: {harness.unusable}", returncode=int(pytest.ExitCode.USAGE_ERROR))
     return (yield)
 
 
@@ -201,6 +202,15 @@ def agreement(request: pytest.FixtureRequest) -> Agreement:
     return _open(item, claim, session)
 
 
+@pytest.fixture
+def notebook_of(request: pytest.FixtureRequest) -> Callable[[str, str, str], Agreement]:
+    """Other notebooks, of (claim id, model, data), for a test of what claim tests hand over: they measure, and their rows count nowhere."""
+    session = request.config.stash[SESSION]
+    return lambda claim, model, data: _notebook(
+        claim_by_id(claim, session.own.register), session, model, data, expected=None, reason="", command=""
+    )
+
+
 def _open(item: pytest.Item, claim: Claim, session: AgreementSession) -> Agreement:
     model, data = _regime_of(item)
     mark = item.get_closest_marker("claim")
@@ -210,13 +220,20 @@ def _open(item: pytest.Item, claim: Claim, session: AgreementSession) -> Agreeme
     options = ("" if session.tier == "quick" else f" --tier={session.tier}") + (
         f" --seeds={session.seed_salt}" if session.seed_salt else ""
     )
+    expected, reason = override.get("expected"), override.get("reason", claim.reason)
+    return _notebook(claim, session, model, data, expected=expected, reason=reason, command=f"pytest {_where(item, session.own)}{options}")
+
+
+def _notebook(
+    claim: Claim, session: AgreementSession, model: str, data: str, *, expected: str | None, reason: str, command: str
+) -> Agreement:
     return Agreement(
         claim,
         model=model,
         data=data,
-        expected=Verdict(override.get("expected", claim.expected)),
-        expected_reason=override.get("reason", claim.reason),
-        command=f"pytest {_where(item, session.own)}{options}",
+        expected=Verdict(expected or claim.expected),
+        expected_reason=reason,
+        command=command,
         tier=session.tier,
         rng=session.generator(claim.id, model, data),
         seed_salt=session.seed_salt,

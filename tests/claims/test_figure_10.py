@@ -14,11 +14,13 @@ from scipy.stats import rankdata
 from empirical.inference import mean_interval
 from reports.agreement import Range
 from reports.evidence import Agreement
+from tests.support.histogram_bands import histogram_bands
 from tests.support.paired import label_draws, paired
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 N_CLASSES = 10
+NAMES = ("clean", "noise", "other")
 NONE = {"none allowed": 0.0}
 # "Clearly separated" is a reading: histograms that hardly overlap, at most one pair in twenty in the wrong order. Two normal histograms of
 # one width then lie 2.3 standard deviations apart. A share of one in ten is told from it by the intervals over networks.
@@ -173,7 +175,7 @@ def test_directions_at_every_logit(agreement: Agreement, source: str) -> None:
     others = np.tile(np.r_[np.ones(N_CLASSES), np.zeros(2 * N_CLASSES)], (N_CLASSES, 1))
     np.fill_diagonal(others, 0.0)
     other = mean(lambda one: one.angle_between(others[one.c]))
-    angles = {name: mean(lambda one, name=name: float(one.angle[getattr(one, name)].mean())).mean() for name in ("clean", "noise", "other")}
+    angles = {name: mean(lambda one, name=name: float(one.angle[getattr(one, name)].mean())).mean() for name in NAMES}
     agreement.note(
         f"Mean angles over {n} networks and ten logits: clean {angles['clean']:.1f}°, other {angles['other']:.1f}°, noise "
         f"{angles['noise']:.1f}°. Segment gradients: other {other.mean():.1f}° (sine {np.sin(np.radians(other)).mean():.2f}), noise "
@@ -183,7 +185,9 @@ def test_directions_at_every_logit(agreement: Agreement, source: str) -> None:
     shown, arrays = networks[0], {}
     for one in shown:
         panel = f"logit {one.c}"
-        for name in ("clean", "noise", "other"):
+        every = {f"{panel}|{name}": [logits[one.c].angle[getattr(logits[one.c], name)] for logits in networks] for name in NAMES}
+        arrays |= histogram_bands(every, predicted=[180 - one.left_out])
+        for name in NAMES:
             arrays[f"{panel}|{name}/angle"] = one.angle[getattr(one, name)]
         arrays[f"{panel}|noise/predicted"] = 180 - one.left_out
         arrays[f"{panel}|noise/segment"] = np.array([one.angle_between(np.eye(3 * N_CLASSES)[N_CLASSES + one.c])])
@@ -193,9 +197,10 @@ def test_directions_at_every_logit(agreement: Agreement, source: str) -> None:
         "figure_10",
         id=f"figure-10-{source}",
         title=f"Fig. 10: directions of single-logit gradients of a CNN, {'MNIST' if source == 'mnist' else source}, δ = 0.3",
-        caption=f"One network. Outline: the mirror image of its clean samples. Dashed: gradients of the noisy segment and of the other "
-        f"classes; triangle: row I4 on the network's own kernel. On average clean {angles['clean']:.0f}°, other {angles['other']:.0f}°, "
-        f"noise {angles['noise']:.0f}°: 'other' is not clearly separated from noise.",
+        caption=f"One network, and in each bin the middle 80 % of {n}. Outline: the mirror image of its clean samples. "
+        f"Dashed: gradients of the noisy segment and of the other classes; triangle: row I4 on the network's own kernel. On average "
+        f"clean {angles['clean']:.0f}°, other {angles['other']:.0f}°, noise {angles['noise']:.0f}°: 'other' "
+        f"is not clearly separated from noise.",
         arrays=arrays,
     )
 

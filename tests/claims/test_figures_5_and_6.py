@@ -14,7 +14,7 @@ from empirical.experiments import experiment
 from empirical.inference import mean_interval, simultaneous_band
 from reports.agreement import Range, Role
 from reports.evidence import Agreement
-from tests.support.figure_runs import stop_mark
+from tests.support.figure_runs import left_out_stop, stop_mark
 from tests.support.frozen_kernel import frozen_caption
 from tests.support.histories import History
 from tests.support.paired import label_draws
@@ -31,12 +31,16 @@ def stopping_point(test_error: Array) -> NDArray[np.intp]:
 
 
 def changes(run: xr.Dataset) -> dict[str, Array]:
-    """Net change of each quantity from the start to the stopping point, and of the noisy ones from their peak to the end ``[R]``."""
+    """Net change of each quantity from the start to the stopping point, and of the noisy ones from their peak to the end ``[R]``.
+
+    The peak is that of the other networks: a network's own is above its last value even where it only scatters about a plateau.
+    """
     stop = stopping_point(run["test_error"].values)
     rows = np.arange(len(stop))
     found = {name: (series := run[name].values)[rows, stop] - series[:, 0] for name in QUANTITIES}
-    for name in ("noise_error", "noise_residual", "noise_loss"):
-        found[f"{name} later"] = run[name].values[:, -1] - run[name].values.max(axis=1)
+    for name in ("noise_error", "noise_residual"):
+        series = run[name].values
+        found[f"{name} later"] = series[:, -1] - series[rows, left_out_stop(-series)]
     return found
 
 

@@ -28,7 +28,7 @@ def test_the_start_is_that_of_guessing(kernel: np.ndarray, ratio: float) -> None
     run = frozen_run(kernel, TRUTH, OBSERVED, rate=1.0, steps=[0])
     # Sums of 100 numbers of relative rounding eps, one logarithm or root: a hundred eps.
     close = {"rtol": 0, "atol": 100 * EPS}
-    np.testing.assert_allclose(run["ratio"], np.log(ratio), **close)
+    np.testing.assert_allclose(run["ratios"], np.log(ratio), **close)
     for segment in ("clean", "noise", "train"):
         np.testing.assert_allclose(run[f"{segment}_error"], 0.9, **close)
         np.testing.assert_allclose(run[f"{segment}_loss"], np.log(10), **close)
@@ -58,8 +58,18 @@ def test_classes_at_one_location_end_at_the_shares_of_their_labels() -> None:
     # is missing in the outputs, and over δ in the noisy loss and in the ratio.
     np.testing.assert_allclose(run["clean_loss"][2], -np.log(1 - NOISE_LEVEL), rtol=0, atol=8e-3)
     np.testing.assert_allclose(run["noise_loss"][2], -np.log(NOISE_LEVEL), rtol=0, atol=8e-3 / NOISE_LEVEL)
-    assert abs(run["ratio"][2]) < 8e-3 / NOISE_LEVEL < run["ratio"][1]
-    assert (np.diff(run["ratio"]) < 0).all()
+    assert (np.abs(run["ratios"][2]) < 8e-3 / NOISE_LEVEL).all()
+    assert (run["ratios"][1] > 8e-3 / NOISE_LEVEL).all()
+    assert (np.diff(run["ratios"], axis=0) < 0).all()
+
+
+def test_test_samples_follow_the_kernel_that_leads_to_them() -> None:
+    """At a class's location a test sample has its outputs: right after one step. Led to the next class's it is wrong; to none, a guess."""
+    kernel, here = np.kron(np.eye(10), np.ones((EACH, EACH))), np.kron(np.eye(10), np.ones((2, EACH)))
+    for cross, expected in ((here, 0.0), (np.roll(here, EACH, axis=1), 1.0), (0 * here, 0.9)):
+        run = frozen_run(kernel, TRUTH, OBSERVED, rate=5.0, steps=[0, 1, 50], cross=cross, test_truth=np.repeat(np.arange(10), 2))
+        assert run["test_error"].tolist() == pytest.approx([0.9, expected, expected])
+    assert "test_error" not in frozen_run(kernel, TRUTH, OBSERVED, rate=5.0, steps=[0])
 
 
 def test_captions_say_why_there_is_no_theory() -> None:

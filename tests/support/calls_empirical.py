@@ -190,7 +190,7 @@ CALLS: tuple[Call, ...] = (
         {"learning_rate": 0.5, "steps": 4, "batch_size": 2, "n_records": 3, "record_logits": False, "record_samples": 10},
     ),
     Call(empirical.Experiment, {**_RUN, "training": _TRAINING}, other={"data": ("DataSpec",)}),
-    Call(empirical.GradientSample, {**_RUN, "kernel": False, "single_logit": False}),
+    Call(empirical.GradientSample, {**_RUN, "kernel": False, "single_logit": False, "test_kernel": False}),
     Call(empirical.LinearizedRun, {**_RUN, "training": _FULL_BATCH, "n_kernel": 4, "scale": "kernel"}),
     Call(empirical.TangentKernelSample, {"name": "mine", "network": _NETWORK, "angles": (0.1, 1.0), "seeds": (1, 2), "dtype": "float32"}),
     Call(empirical.EarlyStoppingMonitor, {"noise_level": 0.3, "n_classes": 2, "window": 1, "confirm": 1}, skip=("target",)),

@@ -122,6 +122,11 @@ class History:
         return self.pooled_alpha < self.pooled_rho - self.resolution
 
     @cached_property
+    def train_error(self) -> Array:
+        """Of all samples against their observed labels ``[R, T]``, to within the rounding of δ to a share of n samples."""
+        return (1 - self.noise_level) * self.clean_error + self.noise_level * self.noise_error
+
+    @cached_property
     def early(self) -> NDArray[np.bool_]:
         """The early stage, until a first reaches ρ ``[R, T]``: the monitor that decides when the theorems of Section 4 are judged."""
         return np.logical_and.accumulate(self.dominant, axis=1)

@@ -9,6 +9,7 @@ import numpy as np
 from empirical.inference import Estimate
 from reports.agreement import AgreementRecord, ClaimResult, Range, Role, Verdict, judge
 from reports.figure_data import FigureData
+from tests.support.histogram_bands import histogram_bands
 
 __all__ = ["PROVENANCE", "sample_figures", "sample_results"]
 
@@ -166,12 +167,14 @@ def sample_figures() -> list[FigureData]:
     within, between = np.abs(rng.normal(12, 9, 900)), rng.normal(63, 9, 900)
     for name, sample in (("within", within), ("between", between)):
         figure_3 |= {f"{name}/angle": sample + rng.normal(0, 1, 900), f"{name}/predicted": sample}
+    figure_3 |= histogram_bands({name: [figure_3[f"{name}/{part}"] for part in ("angle", "predicted")] for name in ("within", "between")})
 
     figure_4: dict[str, np.ndarray] = {}
     for panel, spread in (("two clusters, δ = 0.3", 5.0), ("MNIST 0/1, δ = 0.3", 9.0)):
         for name, centre, count, segment in (("clean", 35.0, 700, 0.0), ("noise", 145.0, 300, 176.5), ("other", 104.0, 1000, 112.0)):
             sample = np.clip(rng.normal(centre, spread, count), 0, 180)
             figure_4 |= {f"{panel}|{name}/angle": sample + rng.normal(0, 0.6, count), f"{panel}|{name}/predicted": sample}
+            figure_4 |= histogram_bands({f"{panel}|{name}": [sample + rng.normal(0, 1, count) for _ in range(8)]})
             figure_4 |= {f"{panel}|{name}/segment": np.array([segment]), f"{panel}|{name}/segment_predicted": np.array([segment + 0.4])}
 
     time = np.geomspace(0.5, 4000, 70)

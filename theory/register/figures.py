@@ -1,4 +1,4 @@
-"""The figures of the papers, each by its caption in [A], and the discussion's claim on overfitting."""
+"""The figures of the papers, each by its caption in [A], and the discussion's claim on overfitting. Long for its quotations."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from theory.register.record import Claim
 __all__ = ["ROWS"]
 
 _RATES_NOT_STATED = "unstated: learning rate, number of epochs and of runs, initialisation and input scaling."
+_SMALL_BATCHES = "Batch size 512; ours 32 to 64, on fewer pictures."
 _FIXED_CURVE = "unstated: the early stopping point is the minimum of the test error."
 
 _CLEAN_NOISE_CAPTION = (
@@ -78,7 +79,7 @@ ROWS = (
         kind="phenomenon",
         audit="EMP",
         expected="AGREES",
-        reason="A deterministic map of the input angles up to O(m^(−1/2)).",
+        reason="A deterministic map of the input angles up to O(m^(−1/2)). Clusters as the picture shows them: the papers state none.",
         control="Shuffled cluster memberships must give equal histograms.",
     ),
     Claim(
@@ -101,7 +102,10 @@ ROWS = (
         kind="phenomenon",
         audit="EMP",
         expected="AGREES",
-        reason="MNIST 0/1: about 43°, 138° and 114° on average from the closed form, to a degree or two with the samples and their labels.",
+        reason=(
+            "MNIST 0/1: about 43°, 138° and 114° on average from the closed form, to a degree or two with the samples and their labels: "
+            "the picture's. Ours has 400 samples and the network of Eq. (2) [B]."
+        ),
         control="Shuffled segment masks must mix the three histograms.",
     ),
     Claim(
@@ -118,7 +122,7 @@ ROWS = (
         ),
         statement=(
             "From the start to the minimum of the test error clean error and clean mean residual fall, noisy error and noisy mean residual "
-            "rise; afterwards the noisy ones fall to 0."
+            "rise; afterwards the noisy ones fall."
         ),
         formula=(
             r"\overline{|f-y|}_{\mathrm{clean}} \downarrow, \quad \overline{|f-y|}_{\mathrm{noise}} \uparrow \quad (t <"
@@ -131,7 +135,8 @@ ROWS = (
         reason=(
             "Net change between start and stopping point has the stated signs; step by step it is not monotone (with the infinite-width "
             "kernel of 240 digits the noisy error peaks at t = 7, before the stopping point t = 11). The same order at a third and three "
-            "times the rate, and from the networks of Eq. (2) [B], with their random output and from output 0."
+            "times the rate, and from the networks of Eq. (2) [B], with their random output (later: it has to be unlearnt first) and "
+            "from output 0. Ours end where the noise is partly fitted, at a noisy error of 0.3 to 0.6 on MNIST."
         ),
         control="Clean and noise exchanged: the noisy residual must not fall at first; δ = 0, permuted labels, shuffled masks in row R4.",
     ),
@@ -146,8 +151,8 @@ ROWS = (
             "setting is the same as in Figure 5."
         ),
         statement=(
-            "The logarithm of the ratio, averaged over an epoch and both classes, starts near log((1 − δ)/δ) and decreases until the "
-            "minimum of the test error."
+            "The logarithm of the ratio, averaged over both classes, starts near log((1 − δ)/δ) and is lower at the minimum of the test "
+            "error."
         ),
         formula=(
             r"\log \dfrac{\Vert g_{\mathrm{clean}}^{(c)} \Vert}{\Vert g_{\mathrm{noise}}^{(c)} \Vert} \downarrow \quad (t <"
@@ -163,7 +168,9 @@ ROWS = (
         expected="AGREES",
         reason=(
             "PyTorch's default initialisation has class-mean logits of sd 0.04, so that the start is 1.5 within 8 %; both classes "
-            "then fall. From output 0 the whole curve is that of the infinite width, to within 3/m and the spread that the theory plans."
+            "then fall. From output 0 the whole curve is that of the infinite width, to within 3/m and the spread that the theory plans. "
+            "The fall is a net one: with mini-batches the ratio rises between some records; where it is monotone is row D10. In the "
+            "figure it comes down to about 1 at the stopping point, in ours to 1.2 to 1.4 (row D11)."
         ),
         control="Clean and noise exchanged, and a ratio that stays where it starts, must be rejected.",
     ),
@@ -181,26 +188,32 @@ ROWS = (
         ),
         statement=(
             "Row F5 for a CNN (δ = 0.3) and ResNet-9 (δ = 0.4) with ten classes and ‖f − y‖ as the residual: to the stopping point clean "
-            "error and residual fall and the noisy residual rises; the noisy error rises above that of guessing, (C − 1)/C; later both "
-            "noisy ones fall."
+            "error and residual fall, noisy error and residual rise, the error above that of guessing, (C − 1)/C; later both noisy ones "
+            "fall."
         ),
         formula=(
             r"\overline{\Vert f-y \Vert}_{\mathrm{clean}} \downarrow, \quad \overline{\Vert f-y \Vert}_{\mathrm{noise}} \uparrow"
             r" \quad (t < t_{\mathrm{stop}})"
         ),
-        hypotheses=("Batch size 512.", _RATES_NOT_STATED, _FIXED_CURVE, "unstated: treatment of BatchNorm (row R5)."),
+        hypotheses=(
+            "Batch size 512; ours 32 to 64, on fewer pictures.",
+            _RATES_NOT_STATED,
+            _FIXED_CURVE,
+            "unstated: treatment of BatchNorm (row R5).",
+        ),
         kind="phenomenon",
         audit="EMP",
         expected="AGREES",
         reason=(
             "CNNs on digits, quick scale: noisy residual 0.95, 1.08, 0.71 and noisy error 0.89, 0.94, 0.50 at start, stopping point and"
             " end. The noisy error can rise by 0.1 at most, and the mean of |f_y − 1| alone hardly rises. The tangent kernel at the "
-            "start gives the same signs, later: networks are faster than it. ResNet-9 on 6,000 pictures of CIFAR-10: noisy residual "
-            "0.95, 0.97, 0.93, noisy error at most 0.92, if its last layer starts at 0; as PyTorch draws it, batch normalisation makes "
-            "the residual 1.00 at the start, and it only falls. This is with 1/16 of the channels. With a quarter of them on as many "
-            "pictures three networks' noisy residual fell before their test error turned (0.90 at the start, 0.88 at step 907, test "
-            "error 0.565 there and at the end): the order of the figure needs more pictures per channel than that. On 600 digits "
-            "ResNet-9 fits the noise before its test error turns."
+            "start gives the same signs, later: networks are faster than it. ResNet-9 on 6,000 pictures of CIFAR-10, 1/16 of the channels, "
+            "batches of 64, last layer 0 at first: noisy residual 0.95, 0.97, 0.93 as stated, but noisy error 0.90, 0.87, 0.77. It "
+            "peaks at 0.92 well before the test error's minimum, 0.58, and is below guessing there: on so few pictures the noise is "
+            "being learnt while the test error still falls. With a quarter of the channels it is the same, 0.87 at the same step. As "
+            "PyTorch draws the last layer, batch normalisation makes the residual 1.00 at the start, and it only falls. On 600 digits "
+            "ResNet-9 fits the noise before its test error turns. A network that guesses has noisy error (C − 1)/C: it rises by 1/C at "
+            "most, and may have fallen below that again at the stopping point; the noisy residual ‖f − y‖ has not."
         ),
         control="Clean and noise exchanged: the clean residual must not rise; δ = 0, permuted labels and shuffled masks in row R4.",
     ),
@@ -221,7 +234,7 @@ ROWS = (
             r"\dfrac{\Vert g_{\mathrm{clean}}^{(c)}(w_0) \Vert}{\Vert g_{\mathrm{noise}}^{(c)}(w_0) \Vert} \approx"
             r" \dfrac{(C-1)(1-\delta)}{\delta}"
         ),
-        hypotheses=("Batch size 512.", _RATES_NOT_STATED, "unstated: f(w_0; ·) close to 1/C."),
+        hypotheses=(_SMALL_BATCHES, _RATES_NOT_STATED, "unstated: f(w_0; ·) close to 1/C."),
         kind="phenomenon",
         audit="EMP",
         expected="AGREES",
@@ -253,7 +266,10 @@ ROWS = (
         kind="phenomenon",
         audit="EMP",
         expected="AGREES",
-        reason="Predicted and simulated curves agree within what the label draws leave open, 0.011 at most with 400 of them, at every T.",
+        reason=(
+            "Predicted and simulated curves agree within what the label draws leave open, 0.011 at most with 400 of them, at every T. "
+            "Ours has hundreds of samples, the figure all of MNIST 7/9: its minimum is lower and comes later."
+        ),
         control="δ = 0 must give no rise; the factor 1 − δ for 1 − 2δ in the prediction must be rejected.",
     ),
     Claim(
@@ -278,7 +294,7 @@ ROWS = (
         expected="DISAGREES",
         reason=(
             "Clean and noisy samples lie as stated, but 'other' is not clearly separated from the noise: in a CNN with biases, on pixels "
-            "in [0, 1], the derivatives of all pictures share a common direction, and 'other' lies at 150° to 160°; a pair (other, noise) "
+            "in [0, 1], the derivatives of all pictures share a common direction, and 'other' lies at 140° to 160°; a pair (other, noise) "
             "is in order with probability 0.9 on digits and 0.8 on MNIST (a quarter of the channels; at full size too). The papers do not "
             "state initialisation and scaling."
         ),
@@ -335,8 +351,8 @@ ROWS = (
         reason=(
             "The mechanism needs no particular width. From output 0 with full batches the height of the noisy loss's peak is that of "
             "the infinite width at every m from 16 on, and a network's difference from it shrinks as m^(−0.4) on digits 7/9, between "
-            "the −1/2 of the kernel's fluctuation and the −1/4 of moving gates. PyTorch's parametrisation has no such limit: it learns "
-            "faster the wider."
+            "the −1/2 of the kernel's fluctuation and the −1/4 of moving gates. PyTorch's parametrisation has no such limit: its "
+            "noisy loss peaks the earlier the wider."
         ),
         control="Clean and noise exchanged at each width; no peak; no approach (exponent 0) and exponent −1 must be rejected.",
     ),
@@ -354,15 +370,21 @@ ROWS = (
         ),
         statement="Rows F1 and F7 hold for a CNN with ten classes at each noise level, δ = 0.1, 0.2, 0.3, 0.4.",
         formula=r"\min_t \mathrm{err}_{\mathrm{test}}(t) < \delta \quad \mathrm{for} \quad \delta = 0.1, \ldots, 0.4",
-        hypotheses=("Batch size 512.", _RATES_NOT_STATED, _FIXED_CURVE, "Noise below the threshold (C − 1)/C (row X9)."),
+        hypotheses=(
+            "Batch size 512; ours 32 to 64, on fewer pictures.",
+            _RATES_NOT_STATED,
+            _FIXED_CURVE,
+            "Noise below the threshold (C − 1)/C (row X9).",
+        ),
         kind="phenomenon",
         audit="EMP",
         expected="AGREES",
         reason=(
             "All four levels lie far below the multi-class threshold 0.9. On 600 digits the smallest test error is 0.1 to 0.2 whatever δ: "
             "the segments' curves are judged at δ = 0.2, 0.3, 0.4 there, the U-shape at 0.3 and 0.4. On 1,500 pictures of MNIST it is "
-            "about 0.1: the curves at all four levels, the U-shape from 0.2 on; at 0.1 it needs the full tier. The stopping point "
-            "hardly moves with δ."
+            "about 0.1: the curves at all four levels, the U-shape from 0.2 on; at 0.1 it needs the full tier. There the noisy error "
+            "has fallen below 0.9 when the test error is smallest, at δ = 0.1 (0.91, 0.97 at its peak, 0.85) and, in some "
+            "networks, at 0.2. The stopping point hardly moves with δ."
         ),
         control="Clean and noise exchanged at each level; above the threshold (C − 1)/C roles are reversed, rows R4 and X9.",
     ),
