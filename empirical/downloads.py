@@ -1,9 +1,8 @@
 """The official files of MNIST and CIFAR-10, fetched on request only, over HTTPS only, and kept only if their SHA-256 is the pinned one.
 
 Nothing else in this project opens a connection to the internet. Each file lies at two addresses; what is kept is the same, wherever it came
-from. The hashes are those that several independent public loaders of these files
-pin; for CIFAR-10 they name the file whose MD5 stands on the authors' page. For MNIST the hash of the unpacked images and labels is pinned,
-too, so that a copy that was packed anew can be checked.
+from. The hashes are those that several independent public loaders of these files pin; for CIFAR-10 they name the file whose MD5 stands on
+the authors' page. For MNIST the hash of the unpacked images and labels is pinned, too, so that a copy that was packed anew can be checked.
 """
 
 from __future__ import annotations
