@@ -27,6 +27,16 @@ _Reasons = Mapping[str, Sequence[tuple[str, str, str]]]
 """Why → places: module of theory, a piece of its line, the number that may change (or "*" for any on the line)."""
 
 _UNCHANGED: _Reasons = {
+    "which contours are compared, and how closely: the integral is the same along each, and one that grows is not taken": [
+        ("finite_width_laws.py", "w = np.linspace(0, 12, 121)", "*"),
+        ("finite_width_laws.py", "across, along = np.sinh(w), np.cosh(w) - 1", "1"),
+        ("finite_width_laws.py", "outward = np.where(values >= 0, 0.5, -0.5)", "0.5"),
+        ("finite_width_laws.py", "for factor in (1.0, 0.0, -1.0):", "*"),
+        ("finite_width_laws.py", "for tilt in (-0.35, 0.0, 0.35):", "*"),
+    ],
+    "a margin of 1e-100 is 0": [
+        ("reductions.py", "if end * (1 + q) < 1 / LARGEST:", "1"),
+    ],
     "how far a search for a threshold goes: beyond it only more pairs take the exact route": [
         ("_transforms.py", "supplements = angles[angles <= 0.6]", "0.6"),
     ],
@@ -59,6 +69,9 @@ _UNCHANGED: _Reasons = {
         ("alpha.py", "np.where(moves, target, 0)", "*"),
     ],
     "where an iteration starts or stops that converges from anywhere: how many steps it takes, not where it ends": [
+        ("alpha.py", "linear = np.where(target > 0, target / slope0, 0)", "0"),
+        ("initialization_law.py", "low, high = size.copy(), (1 + tau) * size + 1e-300", "1"),
+        ("reductions.py", "first = 1e-3 * min(end, 1 / (1 + q))", "1"),
         ("alpha.py", "for _ in range(100):", "100"),
         ("alpha.py", "if (np.abs(new - v) <= 2 * np.finfo", "2"),
         ("angles.py", "theta = np.minimum(2.0 * target / (linear", "2.0"),
@@ -110,6 +123,8 @@ _UNCHANGED: _Reasons = {
         ("step_size.py", "n = k.shape[0]", "0"),
         ("step_size.py", "shifted.flat[:: k.shape[0] + 1]", "0"),
         ("segments.py", "n_classes = g.shape[-1] // 2", "1"),
+        ("segments.py", "g.shape[-1] % 2", "1"),
+        ("truth_gradient.py", "g.shape[-1] % 3", "1"),
         ("initialization.py", "signs = binary_signs(truth, k.shape[0]", "0"),
         ("initialization.py", "signs = binary_signs(observed, k.shape[0]", "0"),
         ("initialization.py", "return np.asarray(signs * (k @ signs) / k.shape[0])", "0"),
@@ -160,6 +175,9 @@ _UNCHANGED: _Reasons = {
         ("flow.py", "last_tau, last_error = tau, 0.0", "0.0"),
     ],
     "one term, stage, node or step more than the accuracy needs": [
+        ("finite_width_laws.py", "_NEGLIGIBLE = -60.0", "60.0"),
+        ("finite_width_laws.py", "term = np.exp(np.where(ended, 2 * _NEGLIGIBLE", "2"),
+        ("finite_width_laws.py", "active = active[~ended[:, -1]", "1"),
         ("_chebyshev.py", "return max(2, 1 + int(np.sqrt(1 + 1.54 * z)))", "*"),
         ("_profile.py", "_INTERVALS = 1024", "1024"),
         ("_profile.py", "_DEGREE = 5", "5"),
@@ -181,6 +199,8 @@ _UNCHANGED: _Reasons = {
         ("_profile.py", "return np.asarray(np.abs(slope / self.table[0, index]))", "0"),
         ("_rows.py", "* (1.0 + 0.25 * math.sqrt(dimension))", "*"),
         ("step_size.py", "_DENSE = 300", "300"),
+        ("alpha.py", "small = v + np.log(np.maximum(a, 1)) < 700", "*"),
+        ("finite_width_laws.py", "below, above = values <= 0, values >= 0", "0"),
         ("_transforms.py", "angles = np.geomspace(1e-6, 1.2, 400)", "*"),
         ("finite_width_laws.py", "if m <= 1000:  # exact integers", "1000"),
         ("_transforms.py", "parallel = float(np.cos(angles[close]", "*"),
