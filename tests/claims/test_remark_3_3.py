@@ -230,6 +230,8 @@ def test_infinite_width_prediction_from_the_initial_output(agreement: Agreement,
         text = "exponent of the rms deviation of the test logits"
         agreement.check(text, prediction=falls, estimate=fits["conditioned"].exponent, margin=NONE)
         agreement.control(f"{text} from h_0 = 0", prediction=falls, estimate=fits["unconditioned"].exponent, margin=NONE)
+    else:
+        agreement.note(f"Exponent not judged: {min(found.networks)} networks a width leave it open by {planned:.2f}.")
     agreement.note(
         f"Exponents: deviation of test logits {float(fits['conditioned'].exponent.value):.3f} (from h_0 = 0 "
         f"{float(fits['unconditioned'].exponent.value):.3f}), of log α {float(fits['alpha'].exponent.value):.3f}, of the test error "
