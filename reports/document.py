@@ -20,7 +20,7 @@ from reports.budget import spent
 from reports.figure_data import FigureData
 from reports.schema import SCHEMA_VERSION
 from reports.sources import claim_places, formula_sources
-from reports.trust import COMMAND, read_trust
+from reports.trust import trust_part
 from theory.claims import CLAIMS, SLIPS, Claim
 
 __all__ = ["build_document", "figure_entry", "number", "plain"]
@@ -94,7 +94,7 @@ def build_document(
         "figures": [figure_entry(figure) for figure in sorted(figures, key=lambda figure: _figure_order(figure, register))],
         "slips": [asdict(slip) for slip in SLIPS],
         "budget": {name: number(value) if isinstance(value, float) else value for name, value in spent(results).items()},
-        "trust": {"command": COMMAND, **read_trust()},
+        "trust": trust_part(),
         "code": [{"id": source.id} | asdict(source) for source in sources],
         "register": [
             asdict(claim)

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from reports.claim_code import claim_code
 from reports.wording import prediction_text
 
-__all__ = ["COMMAND", "COMMANDS", "FILES", "read_trust", "trust_view", "write_trust"]
+__all__ = ["COMMAND", "COMMANDS", "FILES", "read_trust", "trust_part", "trust_view", "write_trust"]
 
 COMMAND = "pytest tests/meta/test_kill_matrix.py tests/meta/test_calibration.py --trust-record reports/trust"
 
@@ -30,7 +31,7 @@ FILES: Mapping[str, frozenset[str]] = {
     "calibration": frozenset(
         {"rule", "law", "measure", "at", "repetitions", "count", "rate", "lower", "upper", "limit", "confidence", "tier"}
     ),
-    "seed_sets": frozenset({"claim", "regime", "code", "sets", "passed", "failed", "first", "last"}),
+    "seed_sets": frozenset({"test", "claim", "regime", "code", "sets", "passed", "failed", "first", "last"}),
     "mutants": frozenset({"module", "code", "mutants", "judged", "killed", "survivors", "sample"}),
 }
 """File name without its ending → the fields of each of its rows."""
@@ -71,6 +72,14 @@ def read_trust(folder: Path | None = None) -> dict[str, list[dict[str, Any]]]:
     """
     place = Path(__file__).parent / "trust" if folder is None else folder
     return {name: _read(place / f"{name}.json", name) for name in FILES}
+
+
+def trust_part() -> dict[str, Any]:
+    """What a report keeps of the stored files: all rows; those of the seed ledger say whether their code is that of today."""
+    stored = read_trust()
+    today = claim_code()
+    ledger = [row | {"earlier": today.get(row["test"]) != row["code"]} for row in stored["seed_sets"]]
+    return {"command": COMMAND, **stored, "seed_sets": ledger}
 
 
 def trust_view(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,15 +123,16 @@ def _evidence(budget: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def _seed_sets(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
     """The ledger of seed sets with its totals; rows that failed a set, or ran with the fewest, come first."""
-    rows = sorted(rows, key=lambda row: (-len(row["failed"]), row["sets"]))
+    rows = sorted((row for row in rows if row["sets"]), key=lambda row: (-len(row["failed"]), row["sets"]))
     if not rows:
         return None
     return {
         "rows": rows,
+        "names": len({(row["claim"], row["regime"]) for row in rows}),
         "sets": max(row["sets"] for row in rows),
         "judged": sum(row["sets"] for row in rows),
         "failed": sum(row["sets"] - row["passed"] for row in rows),
-        "code": sorted({code for row in rows for code in row["code"].split(", ")}),  # a row may have runs of several
+        "earlier": len({(row["claim"], row["regime"]) for row in rows if row.get("earlier")}),
     }
 
 

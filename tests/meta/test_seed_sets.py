@@ -1,9 +1,9 @@
 """The seed contract: claim tests pass whatever the seeds. Light: fresh seeds for the rows that need no networks. Full: ``--seed-sets N``.
 
-The full run measures and judges all claim tests with the sets 1 … N, each in a store of its own (some two minutes of one core without
-MNIST), as many at a time as ``--jobs`` says, and writes the ledger with ``--trust-record DIR``. It goes on after the sets that the ledger
-there holds of the same code. A red row stays in the ledger, with the numbers of its sets, so that ``pytest tests/claims --seeds k`` shows
-it again.
+The full run measures and judges all claim tests with the sets 1 … N, each in a store of its own (some three minutes of one core without
+MNIST), as many at a time as ``--jobs`` says, and writes the ledger with ``--trust-record DIR``. For each file of tests it goes on after the
+sets that the ledger there holds of the same code: where one file has changed, only its tests run again. A red row stays in the ledger, with
+the numbers of its sets, so that ``pytest tests/claims --seeds k`` shows it again.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
+from reports.claim_code import JUDGING, claim_code
 from reports.trust import read_trust, write_trust
-from tests.support import seed_sets
-from tests.support.seed_sets import SeedSet, code_hash, further_sets, ledger, merged, run_set
+from tests.support.seed_sets import Row, SeedSet, further_sets, ledger, merged, run_set
 
 # Random problems, label draws and Monte-Carlo integrals on small kernels: seconds for all of them.
 CHEAP = (
@@ -47,14 +47,15 @@ def test_all_claims_with_many_seed_sets(request: pytest.FixtureRequest, trust_re
     if not total:
         pytest.skip("a run of hours: pass --seed-sets 100")
     folder = request.config.getoption("--trust-record")
-    code = code_hash()
+    code = claim_code()
     stored = read_trust(Path(folder))["seed_sets"] if folder else []
     sets: list[SeedSet] = []
     jobs = request.config.getoption("--jobs")
     with ThreadPoolExecutor(jobs if jobs > 0 else os.cpu_count()) as workers:
-        for found in workers.map(run_set, further_sets(stored, total=total, code=code)):
+        lacking = further_sets(stored, total=total, code=code)
+        for found in workers.map(run_set, lacking, lacking.values()):
             sets.append(found)
-            if code_hash() != code:
+            if claim_code() != code:
                 workers.shutdown(wait=False, cancel_futures=True)
                 pytest.fail("the code changed while the sets ran")
             if folder:  # after every set, red ones too: a run that is cut short keeps what it has
@@ -63,44 +64,88 @@ def test_all_claims_with_many_seed_sets(request: pytest.FixtureRequest, trust_re
     assert not red, red
 
 
-def example(number: int, **failed: str) -> SeedSet:
-    return SeedSet(number, {("D10", "a"): (), ("D1", "b"): ()} | {(claim, "b"): (why,) for claim, why in failed.items()})
+ONE, OTHER = Row("one.py", "D10", "a"), Row("other.py", "D1", "b")
+
+
+def example(number: int, *failed: Row) -> SeedSet:
+    return SeedSet(number, {ONE: (), OTHER: ()} | dict.fromkeys(failed, ("why",)))
+
+
+def by_row(entries: list[dict[str, Any]]) -> dict[Row, dict[str, Any]]:
+    return {Row(entry["test"], entry["claim"], entry["regime"]): entry for entry in entries}
+
+
+CODE = {"one.py": "c", "other.py": "d"}
 
 
 def test_ledger_counts_sets_passes_and_failures() -> None:
-    rows = {(row["claim"], row["regime"]): row for row in ledger([example(3), example(1), example(2, D1="why")], code="c")}
-    assert rows["D10", "a"] == {"claim": "D10", "regime": "a", "code": "c", "sets": 3, "passed": 3, "failed": [], "first": 1, "last": 3}
-    assert (rows["D1", "b"]["passed"], rows["D1", "b"]["failed"]) == (2, [2])
+    rows = by_row(ledger([example(3), example(1), example(2, OTHER)], code=CODE))
+    assert rows[ONE] == ONE._asdict() | {"code": "c", "sets": 3, "passed": 3, "failed": [], "first": 1, "last": 3}
+    assert (rows[OTHER]["passed"], rows[OTHER]["failed"]) == (2, [2])
 
 
-def test_ledgers_of_one_code_add_up_and_of_another_are_dropped() -> None:
-    earlier = ledger([example(1), example(2, D1="why")], code="c")
-    (first, second) = merged(earlier, ledger([example(3)], code="c"))
-    assert (first["sets"], first["first"], first["last"], second["failed"]) == (3, 1, 3, [2])
-    assert [row["sets"] for row in merged(earlier, ledger([example(3)], code="d"))] == [1, 1]
-    assert list(further_sets(earlier, total=4, code="c")) == [3, 4]
-    assert list(further_sets(earlier, total=2, code="d")) == [1, 2]
+def test_a_row_that_did_not_run_is_no_pass_and_does_not_wait_for_a_set() -> None:
+    stored = ledger([SeedSet(number, {ONE: None}) for number in (1, 2)], code=CODE)
+    assert (stored[0]["sets"], stored[0]["passed"], stored[0]["last"]) == (0, 0, 2)
+    assert further_sets(stored, total=2, code={"one.py": "c"}) == {}
 
 
-def test_the_hash_follows_the_code_and_not_its_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ledgers_of_one_code_add_up() -> None:
+    earlier = ledger([example(1), example(2, OTHER)], code=CODE)
+    rows = by_row(merged(earlier, ledger([example(3)], code=CODE)))
+    assert (rows[ONE]["sets"], rows[ONE]["first"], rows[ONE]["last"], rows[OTHER]["failed"]) == (3, 1, 3, [2])
+
+
+def test_only_the_tests_whose_code_changed_run_again() -> None:
+    stored = ledger([example(1), example(2)], code=CODE)
+    assert further_sets(stored, total=3, code=CODE) == {3: ["one.py", "other.py"]}
+    assert further_sets(stored, total=2, code=CODE) == {}
+    changed = CODE | {"other.py": "e"}
+    assert further_sets(stored, total=3, code=changed) == {1: ["other.py"], 2: ["other.py"], 3: ["one.py", "other.py"]}
+
+
+def test_sets_of_earlier_code_stay_until_there_are_as_many_of_the_new() -> None:
+    stored, changed = ledger([example(1), example(2)], code=CODE), CODE | {"other.py": "e"}
+    again = [SeedSet(number, {OTHER: ()}) for number in (1, 2)]
+    first = merged(stored, ledger(again[:1], code=changed))
+    assert sorted((entry["test"], entry["code"], entry["sets"]) for entry in first) == [
+        ("one.py", "c", 2),
+        ("other.py", "d", 2),
+        ("other.py", "e", 1),
+    ]
+    second = merged(first, ledger(again[1:], code=changed))
+    assert sorted((entry["test"], entry["code"], entry["sets"]) for entry in second) == [("one.py", "c", 2), ("other.py", "e", 2)]
+    renamed = ledger([SeedSet(1, {OTHER._replace(regime="new"): ()})], code=changed)
+    assert [entry["regime"] for entry in merged(stored, renamed)] == ["new", "a"]
+
+
+def test_the_hash_follows_the_code_and_not_its_words(tmp_path: Path) -> None:
     def write(name: str, text: str) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
 
-    for name in seed_sets.JUDGING:
+    def changed(since: dict[str, str]) -> set[str]:
+        return {Path(test).stem for test, code in claim_code(tmp_path).items() if since[test] != code}
+
+    for name in JUDGING:
         write(f"reports/{name}.py", "")
     write("tests/claims/test_one.py", "from theory import angles\n")
+    write("tests/claims/test_other.py", "import theory.dynamics\n")
     write("theory/angles.py", '"""Words."""\nimport theory.kernels\nHALF = 1 / 2\n')
     write("theory/kernels.py", "def kernel():\n    return 1\n")
     write("theory/dynamics.py", "STEPS = 10\n")
-    monkeypatch.setattr(seed_sets, "ROOT", tmp_path)
-    first = code_hash()
+    write("theory/alone.py", "STEPS = 10\n")
+    first = claim_code(tmp_path)
+    assert len(first) == len(set(first.values())) == 2
     write("theory/angles.py", '"""Other words."""\nimport theory.kernels\nHALF = 1 / 2  # why\n')
-    write("theory/dynamics.py", "STEPS = 11\n")  # no claim imports it
+    write("theory/alone.py", "STEPS = 11\n")  # no claim imports it
     write("theory/kernels.py", 'def kernel():\n    """Words."""\n    return 1\n')
-    assert code_hash() == first
+    assert changed(first) == set()
     write("theory/kernels.py", "def kernel():\n    return 2\n")
-    assert code_hash() != first
+    assert changed(first) == {"test_one"}
+    write("reports/budget.py", "SHARE = 1\n")
+    assert changed(first) == {"test_one", "test_other"}
+    assert claim_code(tmp_path / "theory") == {}, "an installed package has no claim tests"
 
 
 def test_a_row_that_fails_for_some_seeds_is_caught(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from reports.html import render_html
 from reports.schema import problems_with
-from reports.trust import FILES, read_trust, trust_view, write_trust
+from reports.trust import FILES, read_trust, trust_part, trust_view, write_trust
 
 KILL = dict.fromkeys(FILES["kill_matrix"], "x") | {"fault": "<b>", "room": "theory", "claim": "G2"}
 
@@ -54,6 +54,7 @@ def test_ledger_adds_up_to_the_budget(written: Path) -> None:
 
 SEED_SETS = [
     {
+        "test": "tests/claims/test_rank_one_recursion.py",
         "claim": "D10",
         "regime": "trained network · clusters",
         "code": "abc",
@@ -63,7 +64,17 @@ SEED_SETS = [
         "first": 1,
         "last": 12,
     },
-    {"claim": "G2", "regime": "algebra · any", "code": "abc", "sets": 12, "passed": 12, "failed": [], "first": 1, "last": 12},
+    {
+        "test": "tests/claims/test_finite_width.py",
+        "claim": "G2",
+        "regime": "algebra · any",
+        "code": "abc",
+        "sets": 12,
+        "passed": 12,
+        "failed": [],
+        "first": 1,
+        "last": 12,
+    },
 ]
 SURVIVOR = {"line": 3, "code": "BLOCK = 128", "old": "128", "new": "129", "why": "block size", "equivalent": True}
 MUTANTS = [
@@ -95,9 +106,25 @@ def test_seed_sets_and_mutants_reach_the_page(tmp_path: Path, written: Path) -> 
     assert "BLOCK = 128" in page
 
 
-def test_a_code_is_named_once_though_a_row_has_runs_of_several() -> None:
-    rows = [SEED_SETS[0] | {"code": "def, abc"}, SEED_SETS[1]]
-    assert trust_view({"claims": [], "trust": {"seed_sets": rows}})["seed_sets"]["code"] == ["abc", "def"]
+def test_sets_of_earlier_code_are_called_so(written: Path) -> None:
+    document = json.loads((written / "report.json").read_text(encoding="utf-8"))
+    rows = [SEED_SETS[0] | {"earlier": True}, SEED_SETS[1] | {"earlier": False}, SEED_SETS[1] | {"sets": 0, "passed": 0, "earlier": True}]
+    document["trust"] |= {"seed_sets": rows}
+    assert list(problems_with(document)) == []
+    view = trust_view(document)["seed_sets"]
+    assert (view["earlier"], view["names"], len(view["rows"])) == (1, 2, 2), "a row that did not run is none"
+    page = render_html(document, {})
+    assert page.count("by earlier code") == 1
+    assert "Of 1 rows some code has changed since" in page
+
+
+def test_a_report_says_whose_code_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [SEED_SETS[0] | {"test": "tests/claims/test_one.py"}, SEED_SETS[1] | {"test": "tests/claims/test_other.py"}]
+    monkeypatch.setattr("reports.trust.read_trust", lambda: {"seed_sets": rows})
+    monkeypatch.setattr(
+        "reports.trust.claim_code", lambda: {"tests/claims/test_one.py": rows[0]["code"], "tests/claims/test_other.py": "new"}
+    )
+    assert [row["earlier"] for row in trust_part()["seed_sets"]] == [False, True]
 
 
 def test_pages_without_them_say_nothing_of_them(written: Path) -> None:

@@ -6,24 +6,26 @@ store of its own, judged, and thrown away. What is kept is which rows were as th
 
 from __future__ import annotations
 
-import ast
-import hashlib
-import json
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-__all__ = ["SeedSet", "code_hash", "ledger", "merged", "run_set"]
+__all__ = ["Row", "SeedSet", "further_sets", "ledger", "merged", "run_set"]
 
 ROOT = Path(__file__).resolve().parents[2]
-JUDGING = ("agreement", "budget", "evidence", "kept", "sequential", "session")
-FOLLOWED = ("theory", "empirical", "tests")
-WORDS = ROOT / "theory" / "register"  # a verdict that the register expects and a set does not give is red by itself
+
+
+class Row(NamedTuple):
+    """A row of the report, and the file that judges it."""
+
+    test: str
+    claim: str
+    regime: str
 
 
 @dataclass(frozen=True)
@@ -32,55 +34,18 @@ class SeedSet:
 
     Attributes:
         number: k of ``--seeds k``.
-        rows: (claim, regime) → why the row is red, empty where it is as expected; rows that did not run are left out.
+        rows: row → why it is red; empty where it is as expected, None where it did not run, as for want of data or of the tier.
         output: what pytest said, for a set that is not green.
     """
 
     number: int
-    rows: Mapping[tuple[str, str], tuple[str, ...]]
+    rows: Mapping[Row, tuple[str, ...] | None]
     output: str = ""
 
     @property
-    def red(self) -> dict[tuple[str, str], tuple[str, ...]]:
+    def red(self) -> dict[Row, tuple[str, ...]]:
         """The rows that are not as expected."""
         return {row: why for row, why in self.rows.items() if why}
-
-
-def code_hash() -> str:
-    """Twelve hex digits of the code that measures and judges; without docstrings, comments and the words of the register.
-
-    It is that of the claim tests and decision rules and of what they import of `theory`, `empirical` and `tests`, and so on.
-    """
-    waiting = [*(ROOT / "tests" / "claims").glob("*.py"), *(ROOT / "reports" / f"{name}.py" for name in JUDGING)]
-    found: dict[str, str] = {}
-    while waiting:
-        path = waiting.pop()
-        name = path.relative_to(ROOT).as_posix()
-        if name in found or path.is_relative_to(WORDS):
-            continue
-        tree = ast.parse(path.read_bytes())
-        waiting += _imported(tree)
-        found[name] = ast.dump(_without_docstrings(tree))
-    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _imported(tree: ast.AST) -> list[Path]:
-    """Files of the modules that a module names in its imports."""
-    names: list[str] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    places = [ROOT / name.replace(".", "/") for name in names if name.split(".")[0] in FOLLOWED]
-    return [path for place in places for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()]
-
-
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:]
-    return tree
 
 
 def run_set(number: int, targets: Sequence[str] = ("tests/claims",), *, options: Sequence[str] = ()) -> SeedSet:
@@ -102,59 +67,90 @@ def run_set(number: int, targets: Sequence[str] = ("tests/claims",), *, options:
         )
         written = Path(folder) / "rows.xml"
         if not written.is_file():
-            return SeedSet(number, {("", ""): ("no row was judged",)}, run.stdout[-4000:] + run.stderr[-4000:])
+            return SeedSet(number, {Row("", "", ""): ("no row was judged",)}, run.stdout[-4000:] + run.stderr[-4000:])
         rows = dict(_rows(ElementTree.parse(written)))
     return SeedSet(number, rows, "" if run.returncode == 0 else run.stdout[-8000:])
 
 
-def _rows(document: ElementTree.ElementTree) -> Iterator[tuple[tuple[str, str], tuple[str, ...]]]:
-    """(claim, regime) → why the row is red, from the JUnit file of a run; a test that failed before it had a row goes by its name."""
+def _rows(document: ElementTree.ElementTree[Any]) -> Iterator[tuple[Row, tuple[str, ...] | None]]:
+    """Rows of a run from its JUnit file; a test that failed before it had a row goes by its name."""
     for case in document.iter("testcase"):
         facts = {one.get("name"): one.get("value", "") for one in case.iter("property")}
         why = tuple(line for fault in (*case.iter("failure"), *case.iter("error")) for line in (fault.get("message") or "").splitlines())
+        test = case.get("classname", "").replace(".", "/") + ".py"
         if "claim" not in facts:
             if why:
-                yield ("", case.get("name", "")), why
-        elif facts["verdict"] != "NOT RUN":
-            yield (facts["claim"], facts["regime"]), why or (() if facts["as_expected"] == "true" else ("not as the register expects",))
+                yield Row(test, "", case.get("name", "")), why
+        elif facts["verdict"] == "NOT RUN" and not why:
+            yield Row(test, facts["claim"], facts["regime"]), None
+        else:
+            yield (
+                Row(test, facts["claim"], facts["regime"]),
+                why or (() if facts["as_expected"] == "true" else ("not as the register expects",)),
+            )
 
 
-def ledger(sets: Iterable[SeedSet], *, code: str) -> list[dict[str, Any]]:
-    """Rows of the stored ledger: for each claim and regime how many sets it was judged with, how many it passed, which it failed.
+def ledger(sets: Iterable[SeedSet], *, code: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Rows of the stored ledger: for each row of the report how many sets it was judged with, how many it passed, which it failed.
 
     Args:
-        sets: what was run.
-        code: hash of the code that ran, by `code_hash`.
+        sets: what was run, each with all or some of the tests.
+        code: test → hash of the code that ran, by `reports.claim_code`.
     """
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    found: dict[Row, dict[str, Any]] = {}
     for one in sorted(sets, key=lambda one: one.number):
-        for (claim, regime), why in one.rows.items():
-            row = found.setdefault(
-                (claim, regime), {"claim": claim, "regime": regime, "code": code, "sets": 0, "passed": 0, "failed": [], "first": one.number}
+        for row, why in one.rows.items():
+            entry = found.setdefault(
+                row, row._asdict() | {"code": code.get(row.test, ""), "sets": 0, "passed": 0, "failed": [], "first": one.number}
             )
-            row["sets"] += 1
-            row["passed"] += not why
-            row["last"] = one.number
+            entry["sets"] += why is not None
+            entry["passed"] += why == ()
+            entry["last"] = one.number
             if why:
-                row["failed"].append(one.number)
+                entry["failed"].append(one.number)
     return list(found.values())
 
 
 def merged(earlier: Iterable[Mapping[str, Any]], later: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Two ledgers of the same code as one; where the code differs the earlier one no longer counts."""
-    rows = {(row["claim"], row["regime"]): dict(row) for row in later}
-    for row in earlier:
-        mine = rows.get((row["claim"], row["regime"]))
-        if mine is None or mine["code"] != row["code"]:
-            continue
-        mine["sets"] += row["sets"]
-        mine["passed"] += row["passed"]
-        mine["failed"] = sorted({*row["failed"], *mine["failed"]})
-        mine["first"], mine["last"] = min(row["first"], mine["first"]), max(row["last"], mine["last"])
-    return list(rows.values())
+    """Two ledgers as one. Sets of the same code add up; those of code before it stay beside them until there are as many of the new.
+
+    Args:
+        earlier: what was stored, in its order.
+        later: what ran now, of today's code.
+    """
+    rows = {_row(entry): dict(entry) for entry in later}
+    tests = {row.test for row in rows}
+    before = []
+    for entry in earlier:
+        mine = rows.get(_row(entry))
+        if mine is None:
+            if entry["test"] not in tests:  # else the row has another name now, or is gone
+                before.append(dict(entry))
+        elif mine["code"] == entry["code"]:
+            mine["sets"] += entry["sets"]
+            mine["passed"] += entry["passed"]
+            mine["failed"] = sorted({*entry["failed"], *mine["failed"]})
+            mine["first"], mine["last"] = min(entry["first"], mine["first"]), max(entry["last"], mine["last"])
+        elif entry["sets"] > mine["sets"]:
+            before.append(dict(entry))
+    return [*rows.values(), *before]
 
 
-def further_sets(stored: Sequence[Mapping[str, Any]], *, total: int, code: str) -> Iterator[int]:
-    """Numbers of the sets that a ledger of this code still lacks up to ``total``, from 1 on."""
-    done = max((row["last"] for row in stored if row["code"] == code), default=0)
-    yield from range(done + 1, total + 1)
+def further_sets(stored: Iterable[Mapping[str, Any]], *, total: int, code: Mapping[str, str]) -> dict[int, list[str]]:
+    """Number of a set → tests that a ledger lacks it for, up to ``total``.
+
+    Args:
+        stored: the ledger; entries of other code than today's do not count.
+        total: how many sets there shall be.
+        code: test → hash of today's code.
+    """
+    done = dict.fromkeys(code, 0)
+    for entry in stored:
+        if code.get(entry["test"]) == entry["code"]:
+            done[entry["test"]] = max(done[entry["test"]], entry["last"])
+    lacking = {number: [test for test, last in done.items() if last < number] for number in range(1, total + 1)}
+    return {number: tests for number, tests in lacking.items() if tests}
+
+
+def _row(entry: Mapping[str, Any]) -> Row:
+    return Row(entry["test"], entry["claim"], entry["regime"])
