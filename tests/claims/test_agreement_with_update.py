@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 from torch.nn import functional as F
 
 from empirical.inference import exact, mean_interval
 from empirical.networks import FullyConnected
 from empirical.noise import corrupt_labels, corrupt_labels_batch
-from empirical.specifications import seeds_by_rule
 from empirical.tangent_kernel import empirical_ntk
 from reports.agreement import Range
 from reports.evidence import Agreement
@@ -37,30 +39,34 @@ IMBALANCED = {"clusters": (350, 100), "digits 0/1": (112, 32), "digits 7/9": (11
 @pytest.mark.regime("random networks, output 0", "digits 7/9")
 def test_agreement_is_the_kernel_mean_classifier(agreement: Agreement) -> None:
     """<∇l_i, ∇L> by automatic differentiation against the classifier sgn Σ_j K_ij(2y_j − 1) with the network's own kernel."""
-    data, rng, n = agreement.dataset("digits", classes=(7, 9)), agreement.rng, 60
-    wrong, reversed_, undecided, off = 0, 0, 0, []
-    for _ in range(5):
-        some = rng.choice(len(data.train_truth), size=n, replace=False)
-        x, truth = torch.tensor(data.train_inputs[some].astype(float)), data.train_truth[some]
-        observed = corrupt_labels(truth, 0.3, n_classes=2, seed=int(rng.integers(2**31))).observed
-        network = FullyConnected(64, 64, int(rng.integers(1, 3)), centred=True, seed=int(rng.integers(2**62)), dtype=torch.float64)
-        losses = F.binary_cross_entropy_with_logits(network(x), torch.tensor(observed.astype(float)), reduction="none")
-        rows = [torch.autograd.grad(loss, list(network.parameters()), retain_graph=True) for loss in losses]
-        vectors = np.array([torch.cat([part.reshape(-1) for part in row]).numpy() for row in rows])
-        projection = vectors @ vectors.mean(axis=0)
-        margin = parzen_margin(empirical_ntk(network, x), observed)
-        # r_i = ∓½: the projection is a quarter of the margin.
-        off.append(np.abs(4 * projection - margin) / np.abs(margin).max())
-        decided = np.abs(margin) > 1e-10 * np.abs(margin).max()
-        undecided += int((~decided).sum())
-        wrong += int(((projection > 0) != (margin > 0))[decided].sum())
-        reversed_ += int(((projection > 0) != (margin < 0))[decided].sum())
+    data, n = agreement.dataset("digits", classes=(7, 9)), 60
+
+    def both_sides(rng: np.random.Generator) -> dict[str, list[Array]]:
+        """<∇l_i, ∇L> and the classifier's margin of each sample of five networks ``[5, n]``."""
+        projections, margins = [], []
+        for _ in range(5):
+            some = rng.choice(len(data.train_truth), size=n, replace=False)
+            x, truth = torch.tensor(data.train_inputs[some].astype(float)), data.train_truth[some]
+            observed = corrupt_labels(truth, 0.3, n_classes=2, seed=int(rng.integers(2**31))).observed
+            network = FullyConnected(64, 64, int(rng.integers(1, 3)), centred=True, seed=int(rng.integers(2**62)), dtype=torch.float64)
+            losses = F.binary_cross_entropy_with_logits(network(x), torch.tensor(observed.astype(float)), reduction="none")
+            rows = [torch.autograd.grad(loss, list(network.parameters()), retain_graph=True) for loss in losses]
+            vectors = np.array([torch.cat([part.reshape(-1) for part in row]).numpy() for row in rows])
+            projections.append(vectors @ vectors.mean(axis=0))
+            margins.append(parzen_margin(empirical_ntk(network, x), observed))
+        return {"projection": projections, "margin": margins}
+
+    projection, margin = agreement.drawn("both sides", both_sides).values()
+    largest = np.abs(margin).max(axis=1, keepdims=True)
+    off = np.abs(4 * projection - margin) / largest  # r_i = ∓½: the projection is a quarter of the margin
+    decided = np.abs(margin) > 1e-10 * largest
+    wrong, reversed_ = (int(((projection > 0) != predicted)[decided].sum()) for predicted in (margin > 0, margin < 0))
     agreement.check("samples that agree not iff the classifier predicts their label", prediction=0, estimate=exact(wrong), margin=NONE)
     # Gradients of p < 10⁴ numbers, three layers of width 64: 3·64^1.5·eps each, 60 of them summed.
     rounding = {"rounding": 60 * 3 * 64**1.5 * np.finfo(np.float64).eps}
     agreement.check("4<∇l_i, ∇L> against the classifier's margin", prediction=0, estimate=exact(off, n_seeds=5), margin=rounding)
     agreement.control("the classifier reversed", prediction=0, estimate=exact(reversed_), margin=NONE)
-    agreement.note(f"{undecided} margins were too close to 0 to have a sign.")
+    agreement.note(f"{(~decided).sum()} margins were too close to 0 to have a sign.")
 
 
 @pytest.mark.claim("D9")
@@ -70,47 +76,34 @@ def test_shares_of_agreeing_samples(agreement: Agreement, regime: Regime) -> Non
     case, rate = regime.case, agreement.error_rate
     assert case is not None
     data = agreement.dataset(case.dataset, classes=case.classes, n_train=case.n_train)
-    kernel, truth = ntk(data.train_inputs.astype(float)), data.train_truth
-    observed = corrupt_labels_batch(
-        truth, case.noise_level, n_classes=2, seeds=seeds_by_rule(f"{case.name}-agreement", DRAWS, salt=agreement.seed_salt)
-    )
-    agrees = loss_falls(kernel, observed)
-    noisy = observed != truth
-    margins = np.array([parzen_margin(kernel, labels) for labels in observed[:20]])
+    draw = partial(one_step, data.train_inputs.astype(float), data.train_truth, noise_level=case.noise_level)
+    found = agreement.drawn("one step", draw)
     agreement.check(
         "samples whose loss falls in one step not iff the kernel-mean classifier predicts their label",
         prediction=0,
-        estimate=exact(int((agrees[:20] != (margins > 0)).sum()), n_seeds=20),
+        estimate=exact(found["against the classifier"], n_seeds=20),
         margin=NONE,
     )
-    shares = agreeing(agrees, noisy)
+    shares = found["shares"]
     clean, noise = (mean_interval(shares[:, k], error_rate=rate / 2) for k in (0, 1))
     agreement.check("share of clean samples that agree", prediction=NEARLY_ALL, estimate=clean, margin=NONE)
     agreement.check("share of noisy samples that agree", prediction=NEARLY_NONE, estimate=noise, margin=NONE)
 
-    predicted, spread = judge_against_the_law(agreement, "share", shares, kernel, truth, case.noise_level)
+    predicted, spread = judge_against_the_law(agreement, "share", found)
 
     # The condition of balanced classes: at seven to two the same law foretells other shares, and the minority is misdirected.
     few = agreement.dataset(case.dataset, classes=case.classes, n_train=IMBALANCED[regime.data])
-    seeds = seeds_by_rule(f"{case.name}-minority", DRAWS, salt=agreement.seed_salt)
-    unequal = corrupt_labels_batch(few.train_truth, case.noise_level, n_classes=2, seeds=seeds)
-    uneven = ntk(few.train_inputs.astype(float))
-    agrees = loss_falls(uneven, unequal)
-    parted = agreeing(agrees, unequal != few.train_truth)
-    judge_against_the_law(agreement, "seven to two: share", parted, uneven, few.train_truth, case.noise_level)
-    minority = (unequal == few.train_truth) & (few.train_truth == 1)
-    estimate = mean_interval((agrees & minority).sum(axis=1) / minority.sum(axis=1), error_rate=rate)
+    draw = partial(one_step, few.train_inputs.astype(float), few.train_truth, noise_level=case.noise_level)
+    uneven = agreement.drawn("one step at seven to two", draw)
+    parted = uneven["shares"]
+    judge_against_the_law(agreement, "seven to two: share", uneven)
+    estimate = mean_interval(uneven["clean of class 1"], error_rate=rate)
     agreement.control("seven to two: clean samples of the minority that agree", prediction=NEARLY_ALL, estimate=estimate, margin=NONE)
     # Labels without any relation to the inputs.
-    permuted = agreement.rng.permuted(np.tile(truth, (DRAWS // 2, 1)), axis=1)
-    flipped = np.where(noisy[: DRAWS // 2], 1 - permuted, permuted)
-    agrees = loss_falls(kernel, flipped)
-    mask = noisy[: DRAWS // 2]
-    difference = (agrees & ~mask).sum(axis=1) / (~mask).sum(axis=1) - (agrees & mask).sum(axis=1) / mask.sum(axis=1)
     agreement.control(
         "permuted truth: clean and noisy samples differ by a half or more",
         prediction=Range(lower=0.5),
-        estimate=mean_interval(difference, error_rate=rate),
+        estimate=mean_interval(-np.diff(found["shares of permuted truth"], axis=1)[:, 0], error_rate=rate),
         margin=NONE,
     )
     agreement.note(f"Spread of the shares over label draws: {shares.std(axis=0).round(4)}, foreseen {spread.round(4)}.")
@@ -121,21 +114,42 @@ def test_shares_of_agreeing_samples(agreement: Agreement, regime: Regime) -> Non
     )
 
 
+def one_step(inputs: Array, truth: NDArray[np.int64], rng: np.random.Generator, *, noise_level: float) -> dict[str, ArrayLike]:
+    """Shares (clean, noisy) of samples that agree, by label draw ``[draws, 2]``, of those of true class 1 too, and with permuted truth.
+
+    With them what the kernel alone foretells, and how many samples in 20 draws the classifier calls the other way.
+    """
+    kernel = ntk(inputs)
+    observed = corrupt_labels_batch(truth, noise_level, n_classes=2, seeds=rng.choice(2**31, size=DRAWS, replace=False).tolist())
+    agrees, noisy = loss_falls(kernel, observed), observed != truth
+    margins = np.array([parzen_margin(kernel, labels) for labels in observed[:20]])
+    one = ~noisy & (truth == 1)
+    permuted, mask = rng.permuted(np.tile(truth, (DRAWS // 2, 1)), axis=1), noisy[: DRAWS // 2]
+    predicted, spread, skewness = predicted_shares(kernel, truth, noise_level)
+    return {
+        "shares": agreeing(agrees, noisy),
+        "clean of class 1": (agrees & one).sum(axis=1) / one.sum(axis=1),
+        "shares of permuted truth": agreeing(loss_falls(kernel, np.where(mask, 1 - permuted, permuted)), mask),
+        "against the classifier": (agrees[:20] != (margins > 0)).sum(),
+        "predicted": predicted,
+        "spread": spread,
+        "skewness": skewness,
+    }
+
+
 def agreeing(agrees: NDArray[np.bool_], noisy: NDArray[np.bool_]) -> Array:
     """Share of clean and of noisy samples that agree, by label draw ``[draws, 2]``."""
     return np.stack([(agrees & mask).sum(axis=1) / mask.sum(axis=1) for mask in (~noisy, noisy)], axis=1)
 
 
-def judge_against_the_law(
-    agreement: Agreement, text: str, shares: Array, kernel: Array, truth: NDArray[np.int64], noise_level: float
-) -> tuple[Array, Array]:
-    """Both shares ``[draws, 2]`` from the kernel alone; returns those predicted and their spread over label draws.
+def judge_against_the_law(agreement: Agreement, text: str, found: Mapping[str, Array]) -> tuple[Array, Array]:
+    """Both shares from the kernel alone, as `one_step` gives them; returns those predicted and their spread over label draws.
 
     s_i(Ks)_i is a sum over randomly chosen noisy samples, of known mean and covariance, about normal. Half a per cent is allowed for that
     (row X7), and the first term of its expansion, skewness·φ(0)/6, sample by sample. The spread over label draws is to second order in the
     correlations, a fifth more for the rest; Student's quantile for 200 draws is 5.1.
     """
-    predicted, spread, skewness = predicted_shares(kernel, truth, noise_level)
+    shares, predicted, spread, skewness = (found[name] for name in ("shares", "predicted", "spread", "skewness"))
     for k, name in enumerate(("clean", "noisy")):
         agreement.check(
             f"{text} of {name} samples against the law of the margin",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,13 +15,14 @@ from empirical.inference import exact, mean_interval, proportion
 from reports.agreement import Range
 from reports.evidence import Agreement
 from tests.support.estimates import at_once, mean_design
-from tests.support.kernel_data import SegmentRun, Source, exact_flips, independent_flips, permuted, sources
+from tests.support.kernel_data import KernelProblem, SegmentRun, Source, exact_flips, independent_flips, permuted, sources
 from theory.dynamics import gradient_descent
 from theory.eigen_alignment import EigenAlignment, eigen_alignment, expected_flip_energy, learning_time, rival_accounts
 
 Array = NDArray[np.float64]
 DRAWS = 256
 TOP = (1, 5, 10, 20, 50)
+CASES = ("true labels", "permuted labels", "δ = 0.8")
 NONE = {"none allowed": 0.0}
 DATA = (
     Source("digits", (0, 1), None, 10, 0.3),
@@ -140,30 +142,13 @@ def test_energies_and_learning_times(agreement: Agreement, source: Source) -> No
 @sources([replace(source, model="fixed kernel, both accounts") for source in DATA])
 def test_where_the_accounts_part(agreement: Agreement, source: Source) -> None:
     """Both accounts and the measured first step of the noisy loss: same data, permuted labels, δ = 0.8, isotropic inputs."""
-    problem, rng, rate = source.problem(agreement), agreement.rng, agreement.error_rate
-    values, vectors = np.linalg.eigh(problem.kernel)
-    values, vectors = values[::-1], vectors[:, ::-1]
-    truth = np.repeat(problem.truth[:, None], DRAWS, axis=1)
-    plain = exact_flips(rng, problem.truth, source.noise_level, DRAWS)
-    shuffled = permuted(rng, problem.truth, DRAWS)
-    cases = {
-        "true labels": (truth, plain),
-        "permuted labels": (shuffled, np.where(plain != truth, 1 - shuffled, shuffled)),
-        "δ = 0.8": (truth, exact_flips(rng, problem.truth, 0.8, DRAWS)),
-    }
-    eigen, gradient, measured = {}, {}, {}
-    for name, (labels, observed) in cases.items():
-        # The step is short enough for its first order: at η = 1e-6 n/λ_max the second is at most ⅛(1 + a)²·1e-6 of ‖G_c‖², the first is
-        # a(ρ − a) of it. A draw with |a − ρ| below ten times the former says nothing.
-        step = gradient_descent(problem.kernel, observed, learning_rate=1e-6 * problem.n / problem.top, steps=1)
-        run = SegmentRun(np.asarray(step.logits), observed, observed != labels)
-        loss = run.mean(run.losses, run.noisy)
-        measured[name] = loss[1] > loss[0]
-        a, rho = run.geometry(problem.kernel)
-        gradient[name] = a[0] < rho[0]
-        eigen[name] = np.array([truth_is_first(values, vectors, signs(t), signs(o)) for t, o in zip(labels.T, observed.T, strict=True)])
-        clear = np.abs(a[0] - rho[0]) * a[0] > 1.25e-6 * (1 + a[0]) ** 2
-        wrong = exact(((gradient[name] != measured[name]) & clear).sum(), n_seeds=DRAWS)
+    problem, rate = source.problem(agreement), agreement.error_rate
+    drawn = agreement.drawn("accounts", partial(accounts, problem=problem, noise_level=source.noise_level))
+    eigen, gradient, measured, clear = (
+        dict(zip(CASES, drawn[name], strict=True)) for name in ("eigenvalues", "gradients", "first step", "clear")
+    )
+    for name in CASES:
+        wrong = exact(((gradient[name] != measured[name]) & clear[name]).sum(), n_seeds=DRAWS)
         agreement.check(f"{name}: label draws in which a < ρ and the first step differ", prediction=0, estimate=wrong, margin=NONE)
 
     def astray(name: str) -> int:
@@ -182,7 +167,7 @@ def test_where_the_accounts_part(agreement: Agreement, source: Source) -> None:
         estimate=exact(astray("δ = 0.8"), n_seeds=DRAWS),
         margin=NONE,
     )
-    isotropic = rival_accounts(np.eye(problem.n), problem.truth, plain[:, 0])
+    isotropic = rival_accounts(np.eye(problem.n), problem.truth, drawn["observed"])
     agreement.check(
         "isotropic inputs, K = 1: time for the flips over time for the truth",
         prediction=1,
@@ -191,8 +176,39 @@ def test_where_the_accounts_part(agreement: Agreement, source: Source) -> None:
         margin={"rounding": 8 * problem.n * float(np.finfo(float).eps), "bisection": 4e-12},
     )
     agreement.check("isotropic inputs: clean priority", prediction=0, estimate=exact(float(isotropic.gradient_predicts)), margin=NONE)
-    shares = "; ".join(f"{name}: {eigen[name].mean():.2f}, {gradient[name].mean():.2f}, {measured[name].mean():.2f}" for name in cases)
+    shares = "; ".join(f"{name}: {eigen[name].mean():.2f}, {gradient[name].mean():.2f}, {measured[name].mean():.2f}" for name in CASES)
     agreement.note(f"Share of label draws with priority by the eigenvalue account, by a < ρ, and in the measured first step. {shares}.")
+
+
+def accounts(rng: np.random.Generator, *, problem: KernelProblem, noise_level: float) -> dict[str, Any]:
+    """Whether clean samples come first, by both accounts and in the first step ``[cases, draws]``; labels of the first draw ``[n]``.
+
+    The step is short enough for its first order: at η = 1e-6 n/λ_max the second is at most ⅛(1 + a)²·1e-6 of ‖G_c‖², the first is a(ρ − a)
+    of it. A draw with |a − ρ| below ten times the former says nothing, and is not clear.
+    """
+    values, vectors = np.linalg.eigh(problem.kernel)
+    values, vectors = values[::-1], vectors[:, ::-1]
+    truth = np.repeat(problem.truth[:, None], DRAWS, axis=1)
+    plain = exact_flips(rng, problem.truth, noise_level, DRAWS)
+    shuffled = permuted(rng, problem.truth, DRAWS)
+    cases = {
+        "true labels": (truth, plain),
+        "permuted labels": (shuffled, np.where(plain != truth, 1 - shuffled, shuffled)),
+        "δ = 0.8": (truth, exact_flips(rng, problem.truth, 0.8, DRAWS)),
+    }
+    found: dict[str, Any] = {"eigenvalues": [], "gradients": [], "first step": [], "clear": [], "observed": plain[:, 0]}
+    for labels, observed in (cases[name] for name in CASES):
+        step = gradient_descent(problem.kernel, observed, learning_rate=1e-6 * problem.n / problem.top, steps=1)
+        run = SegmentRun(np.asarray(step.logits), observed, observed != labels)
+        loss = run.mean(run.losses, run.noisy)
+        a, rho = run.geometry(problem.kernel)
+        found["eigenvalues"].append(
+            [truth_is_first(values, vectors, signs(t), signs(o)) for t, o in zip(labels.T, observed.T, strict=True)]
+        )
+        found["gradients"].append(a[0] < rho[0])
+        found["first step"].append(loss[1] > loss[0])
+        found["clear"].append(np.abs(a[0] - rho[0]) * a[0] > 1.25e-6 * (1 + a[0]) ** 2)
+    return found
 
 
 def truth_is_first(values: Array, vectors: Array, truth: Array, observed: Array) -> bool:

@@ -21,8 +21,28 @@ NETWORKS, PROBLEMS, N_INPUTS, WIDTH = 40, 100, 5, 32
 @pytest.mark.claim("D3")
 @pytest.mark.regime("random networks", "Gaussian inputs")
 def test_full_gradient_is_the_mean_of_the_sample_gradients(agreement: Agreement) -> None:
-    rng = agreement.rng
-    printed, corrected, plain, factor, off_by_one, instrument, cancellation = [], [], [], [], [], [], []
+    found = agreement.drawn("both sides", both_sides)
+    n, plain, cancellation = (found[name] for name in ("n", "plain", "cancellation"))
+    # Backpropagation loses (layers)·width^1.5·eps of each term, and the n terms may cancel in their sum.
+    margin = {"rounding": 4 * WIDTH**1.5 * EPS * cancellation}
+    printed, corrected, off_by_one, instrument = (
+        exact(found[name], n_seeds=NETWORKS) for name in ("printed", "corrected", "off by one", "instrument")
+    )
+    agreement.check("‖∇L(D) − Σ_c (g_clean + g_noise)‖ / ‖Σ‖", prediction=0, estimate=printed, margin=margin)
+    agreement.correct("‖n∇L(D) − Σ_c (g_clean + g_noise)‖ / ‖Σ‖", prediction=0, estimate=corrected, margin=margin)
+    factor = exact(plain / n, n_seeds=NETWORKS)
+    agreement.correct("‖Σ_c (g_clean + g_noise)‖ / ‖∇L(D)‖ over n", prediction=1, estimate=factor, margin=margin)
+    # The instrument's Gram matrix of the segment gradients holds squares: the cancellation enters twice.
+    squares = {"rounding": 8 * WIDTH**1.5 * EPS * cancellation**2}
+    agreement.correct("‖Σ‖ from the recorded Gram matrix", prediction=1, estimate=instrument, margin=squares)
+    agreement.control("n − 1 in place of n", prediction=0, estimate=off_by_one, margin=margin)
+    ratio = exact(plain, n_seeds=NETWORKS)
+    agreement.control("the printed form, without 1/n: ‖Σ_c (g_clean + g_noise)‖ / ‖∇L(D)‖", prediction=1, estimate=ratio, margin=margin)
+
+
+def both_sides(rng: np.random.Generator) -> dict[str, list[float]]:
+    """Of each network: n, distances of three multiples of ∇L(D) from Σ, ‖Σ‖/‖∇L(D)‖, what cancels in Σ, ‖Σ‖ as recorded over ‖Σ‖."""
+    found: list[dict[str, float]] = []
     for _ in range(NETWORKS):
         n, depth, seed = int(rng.integers(5, 30)), int(rng.integers(1, 4)), int(rng.integers(2**62))
         network = FullyConnected(N_INPUTS, WIDTH, depth, seed=seed, dtype=torch.float64)
@@ -40,27 +60,19 @@ def test_full_gradient_is_the_mean_of_the_sample_gradients(agreement: Agreement)
             terms += float(term.norm())
         total = torch.stack(list(segments.values())).sum(dim=0)
         size = float(total.norm())
-        printed.append(float((full - total).norm()) / size)
-        corrected.append(float((n * full - total).norm()) / size)
-        off_by_one.append(float(((n - 1) * full - total).norm()) / size)
-        plain.append(size / float(full.norm()))
-        factor.append(plain[-1] / n)
-        cancellation.append(terms / size)
         clean_and_noise = gradient_geometry(network, x, observed, truth=truth).gram[:4, :4]
-        instrument.append(float(np.sqrt(clean_and_noise.sum())) / size)
-    # Backpropagation loses (layers)·width^1.5·eps of each term, and the n terms may cancel in their sum.
-    margin = {"rounding": 4 * WIDTH**1.5 * EPS * np.array(cancellation)}
-    seeds = {"n_seeds": NETWORKS}
-    agreement.check("‖∇L(D) − Σ_c (g_clean + g_noise)‖ / ‖Σ‖", prediction=0, estimate=exact(printed, **seeds), margin=margin)
-    agreement.correct("‖n∇L(D) − Σ_c (g_clean + g_noise)‖ / ‖Σ‖", prediction=0, estimate=exact(corrected, **seeds), margin=margin)
-    agreement.correct("‖Σ_c (g_clean + g_noise)‖ / ‖∇L(D)‖ over n", prediction=1, estimate=exact(factor, **seeds), margin=margin)
-    # The instrument's Gram matrix of the segment gradients holds squares: the cancellation enters twice.
-    squares = {"rounding": 8 * WIDTH**1.5 * EPS * np.array(cancellation) ** 2}
-    agreement.correct("‖Σ‖ from the recorded Gram matrix", prediction=1, estimate=exact(instrument, **seeds), margin=squares)
-    agreement.control("n − 1 in place of n", prediction=0, estimate=exact(off_by_one, **seeds), margin=margin)
-    agreement.control(
-        "the printed form, without 1/n: ‖Σ_c (g_clean + g_noise)‖ / ‖∇L(D)‖", prediction=1, estimate=exact(plain, **seeds), margin=margin
-    )
+        found.append(
+            {
+                "n": n,
+                "printed": float((full - total).norm()) / size,
+                "corrected": float((n * full - total).norm()) / size,
+                "off by one": float(((n - 1) * full - total).norm()) / size,
+                "plain": size / float(full.norm()),
+                "cancellation": terms / size,
+                "instrument": float(np.sqrt(clean_and_noise.sum())) / size,
+            }
+        )
+    return {name: [row[name] for row in found] for name in found[0]}
 
 
 @pytest.mark.claim("D3")

@@ -80,6 +80,7 @@ def derivative_of_the_expectation(theta: float) -> float:
             def open_gates(phi: mpmath.mpf) -> mpmath.mpf:
                 return 2 * mpmath.cos(phi) * mpmath.cos(phi - angle) + mpmath.cos(angle)
 
-            return mpmath.quad(open_gates, [angle - mpmath.pi / 2, mpmath.pi / 2]) / (2 * mpmath.pi)
+            # A polynomial of degree two in sin φ and cos φ on an interval of π at most: 24 Gauss nodes are exact to 50 digits.
+            return mpmath.quad(open_gates, [angle - mpmath.pi / 2, mpmath.pi / 2], method="gauss-legendre", maxdegree=4) / (2 * mpmath.pi)
 
         return float(mpmath.diff(cosine, mpmath.mpf(theta), h=mpmath.mpf(10) ** -10))

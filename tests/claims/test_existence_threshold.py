@@ -158,8 +158,13 @@ def test_sample_size_and_depth(agreement: Agreement) -> None:
     )
     # Contrast ∝ 1/L: local exponent between L and 2L, from kernels of the inputs; the next order is ln L/L.
     depth = 256
-    contrast = [means_of(*simplex(2, depth=scale * depth, within=20, between=80)) for scale in (1, 2)]
-    slope = np.log2(np.divide(*[(k["within"] - k["between"]) / k["diagonal"] for k in contrast][::-1]))
+
+    def contrasts() -> dict[str, list[float]]:
+        found = [means_of(*simplex(2, depth=scale * depth, within=20, between=80)) for scale in (1, 2)]
+        return {"contrast": [(k["within"] - k["between"]) / k["diagonal"] for k in found]}
+
+    shallow, deep = agreement.kept("contrast at two depths", contrasts, depth=depth)["contrast"]
+    slope = np.log2(deep / shallow)
     margin = {"next order, ln L/L": math.log(depth) / depth}
     agreement.check("exponent of the contrast in the depth", prediction=-1, estimate=exact(float(slope)), margin=margin)
     agreement.control("exponent −½", prediction=-0.5, estimate=exact(float(slope)), margin=margin)

@@ -61,21 +61,22 @@ def test_two_clusters_of_inputs_become_two_clusters_of_gradients(agreement: Agre
     )
 
     # Share of pairs of pairs in the right order. A network may exchange those whose predicted angles are less than 3·√2 scatters apart.
-    order = np.array([right_order(angles, within) for angles in measured])
+    ranks, predicted_ranks = [rankdata(angles) for angles in measured], rankdata(predicted)
+    order = np.array([right_order(one, within) for one in ranks])
     close = contested(predicted, within, 3 * np.sqrt(2) * scatter)
     order_margin = {"pairs within one network's scatter": close}
     estimate = simultaneous_band(order[:, None], error_rate=rate)
     agreement.check(
-        "P(θ_h within < θ_h between)", prediction=np.full(1, right_order(predicted, within)), estimate=estimate, margin=order_margin
+        "P(θ_h within < θ_h between)", prediction=np.full(1, right_order(predicted_ranks, within)), estimate=estimate, margin=order_margin
     )
     agreement.check(
         "'within' has smaller angles than 'between'", prediction=Range(lower=0.5 + close), estimate=estimate, margin={"none": 0.0}
     )
     shuffled = agreement.rng.permutation(truth)
-    mixed = np.array([right_order(angles, shuffled[left] == shuffled[right]) for angles in measured])
+    mixed = np.array([right_order(one, shuffled[left] == shuffled[right]) for one in ranks])
     agreement.control(
         "P(θ_h within < θ_h between) with shuffled clusters",
-        prediction=np.full(1, right_order(predicted, within)),
+        prediction=np.full(1, right_order(predicted_ranks, within)),
         estimate=simultaneous_band(mixed[:, None], error_rate=rate),
         margin=order_margin,
     )
@@ -96,9 +97,8 @@ def test_two_clusters_of_inputs_become_two_clusters_of_gradients(agreement: Agre
     )
 
 
-def right_order(angles: Array, within: NDArray[np.bool_]) -> float:
-    """Probability that a pair within has a smaller angle than a pair between (area under the ROC curve; ties count half)."""
-    ranks = rankdata(angles)
+def right_order(ranks: Array, within: NDArray[np.bool_]) -> float:
+    """Probability that a pair within has a smaller angle than a pair between, from the ranks of all angles (area under the ROC curve)."""
     n_within, n_between = within.sum(), (~within).sum()
     return float((ranks[~within].sum() - n_between * (n_between + 1) / 2) / (n_within * n_between))
 

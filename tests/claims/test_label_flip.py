@@ -40,9 +40,34 @@ def squared(h: Tensor, y: Tensor) -> Tensor:
 @pytest.mark.claim("I1")
 @pytest.mark.regime("random networks", "Gaussian inputs")
 def test_flip_of_a_label_reverses_the_gradient(agreement: Agreement) -> None:
-    cosine, factor, predicted_factor, angle, model_angle, agree, control, smaller = [], [], [], [], [], [], [], []
+    found = agreement.drawn("gradients of both labels", gradients_of_both_labels)
+    cosine, factor, predicted_factor, smaller, angle, model_angle, agree, control = found.values()
+
+    n = {"n_seeds": NETWORKS}
+    rounding = {"rounding": ROUNDING}
+    agreement.hypothesis("min(f, 1 − f)", prediction=Range(lower=np.exp(-11.0)), estimate=exact(smaller, **n), margin={"none": 0.0})
+    agreement.check("cos∠(∇l(x, y), ∇l(x, 1 − y))", prediction=-1.0, estimate=exact(cosine, **n), margin=rounding)
+    # f is rounded to about 4 ulp, and f − y keeps that absolute error where it is as small as 1 − f.
+    agreement.check(
+        "λ = ‖∇l(x, 1 − y)‖/‖∇l(x, y)‖ over |f − (1 − y)|/|f − y|",
+        prediction=1.0,
+        estimate=exact(factor / predicted_factor, **n),
+        margin=rounding | {"cancellation in f − y": 4 * EPS / smaller},
+    )
+    # θ_g of two samples is θ_h if their labels agree and π − θ_h if not.
+    agreement.check("cos θ_g against ±cos θ_h", prediction=agree * model_angle, estimate=exact(angle, **n), margin=rounding)
+    agreement.control("cos θ_g against cos θ_h whatever the labels", prediction=model_angle, estimate=exact(angle, **n), margin=rounding)
+    agreement.control(
+        "the reversal for the squared loss of a linear output", prediction=-1.0, estimate=exact(control, **n), margin=rounding
+    )
+
+
+def gradients_of_both_labels(rng: np.random.Generator) -> dict[str, list[NDArray[np.float64]]]:
+    """Of each network, sample by sample or pair by pair: angles and lengths of gradients for both labels, and what is predicted."""
+    names = ("cosine", "factor", "predicted factor", "smaller", "angle", "model angle", "agree", "control")
+    cosine, factor, predicted_factor, smaller, angle, model_angle, agree, control = found = tuple([] for _ in names)
     for _ in range(NETWORKS):
-        network, x, y = random_task(agreement.rng)
+        network, x, y = random_task(rng)
         h = network(x).detach().numpy()
         model, straight, flipped = (
             sample_gradients(network, loss, x, y) for loss, y in ((lambda h, _: h, y), (logistic, y), (logistic, 1 - y))
@@ -57,24 +82,7 @@ def test_flip_of_a_label_reverses_the_gradient(agreement: Agreement) -> None:
         agree.append(np.where(y.numpy()[:, None] == y.numpy(), 1.0, -1.0))
         linear = [sample_gradients(network, squared, x, labels) for labels in (y, 1 - y)]
         control.append(np.diag(cosines(*linear)))
-
-    n = {"n_seeds": NETWORKS}
-    rounding = {"rounding": ROUNDING}
-    agreement.hypothesis("min(f, 1 − f)", prediction=Range(lower=np.exp(-11.0)), estimate=exact(smaller, **n), margin={"none": 0.0})
-    agreement.check("cos∠(∇l(x, y), ∇l(x, 1 − y))", prediction=-1.0, estimate=exact(cosine, **n), margin=rounding)
-    # f is rounded to about 4 ulp, and f − y keeps that absolute error where it is as small as 1 − f.
-    agreement.check(
-        "λ = ‖∇l(x, 1 − y)‖/‖∇l(x, y)‖ over |f − (1 − y)|/|f − y|",
-        prediction=1.0,
-        estimate=exact(np.divide(factor, predicted_factor), **n),
-        margin=rounding | {"cancellation in f − y": 4 * EPS / np.array(smaller)},
-    )
-    # θ_g of two samples is θ_h if their labels agree and π − θ_h if not.
-    agreement.check("cos θ_g against ±cos θ_h", prediction=np.multiply(agree, model_angle), estimate=exact(angle, **n), margin=rounding)
-    agreement.control("cos θ_g against cos θ_h whatever the labels", prediction=model_angle, estimate=exact(angle, **n), margin=rounding)
-    agreement.control(
-        "the reversal for the squared loss of a linear output", prediction=-1.0, estimate=exact(control, **n), margin=rounding
-    )
+    return dict(zip(names, found, strict=True))
 
 
 def random_task(rng: np.random.Generator) -> tuple[FullyConnected, Tensor, Tensor]:

@@ -30,20 +30,23 @@ KINDS = {"off the diagonal": False, "on the diagonal": True}
 @pytest.mark.claim("G6")
 @pytest.mark.regime("Gaussian matrices", "any")
 def test_gram_matrix_of_a_gaussian_matrix_tends_to_the_identity(agreement: Agreement) -> None:
-    n = DRAWS[agreement.tier]
-    entries = {(m, kind): np.empty(n) for m in WIDTHS for kind in KINDS}
-    frobenius = {m: np.empty(n) for m in WIDTHS}
-    for m in WIDTHS:
-        for start in range(0, n, 1000):
-            rows = slice(start, start + 1000)
-            gram = deviation_of_gram(agreement.rng, m)
-            entries[m, "off the diagonal"][rows], entries[m, "on the diagonal"][rows] = gram[:, 0, 1], gram[:, 0, 0]
-            frobenius[m][rows] = (gram**2).sum(axis=(1, 2))
-
+    drawn = agreement.drawn("deviations", partial(deviations, draws=DRAWS[agreement.tier]))
+    entries = {(m, kind): drawn[f"{m}, {kind}"] for m in WIDTHS for kind in KINDS}
     judge_bounds(agreement, entries)
     judge_variances(agreement, entries)
-    judge_norm(agreement, np.stack([frobenius[m] for m in WIDTHS], axis=1))
+    judge_norm(agreement, np.stack([drawn[f"{m}, squared norm"] for m in WIDTHS], axis=1))
     show(agreement, entries)
+
+
+def deviations(rng: np.random.Generator, *, draws: int) -> dict[str, NDArray[np.float64]]:
+    """An entry of AᵀA/m − I off the diagonal, one on it, and ‖AᵀA/m − I‖_F² ``[draws]`` each, for every width m."""
+    found = {f"{m}, {name}": np.empty(draws) for m in WIDTHS for name in (*KINDS, "squared norm")}
+    for m in WIDTHS:
+        for start in range(0, draws, 1000):
+            gram = deviation_of_gram(rng, m)
+            for name, values in zip((*KINDS, "squared norm"), (gram[:, 0, 1], gram[:, 0, 0], (gram**2).sum(axis=(1, 2))), strict=True):
+                found[f"{m}, {name}"][start : start + 1000] = values
+    return found
 
 
 def judge_bounds(agreement: Agreement, entries: Entries) -> None:

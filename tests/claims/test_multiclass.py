@@ -68,9 +68,12 @@ def test_derivatives_of_different_logits_are_nearly_orthogonal(agreement: Agreem
     """<∇h_0(x), ∇h_1(z)> of explicit gradients: mean 0, variance (2/m)<x, z>²κ0(θ) in Eq. (2) [B] with L = 1."""
     theta, width, draws, rate = np.array([0.0, 0.6, 1.2, 2.2, 2.9]), 64, 3000, agreement.error_rate
     inputs = np.concatenate([[[1.0, 0.0]], np.stack([np.cos(theta), np.sin(theta)], axis=1)])
-    _, vectors = deep_relu_gradients(agreement.rng, inputs, width=width, depth=1, draws=draws, n_outputs=2)
-    cross = np.einsum("rp,rkp->rk", vectors[:, 0, 0], vectors[:, 1:, 1])
-    same = np.einsum("rp,rkp->rk", vectors[:, 0, 0], vectors[:, 1:, 0])
+
+    def products(rng: np.random.Generator) -> dict[str, Array]:
+        _, vectors = deep_relu_gradients(rng, inputs, width=width, depth=1, draws=draws, n_outputs=2)
+        return {f"logit {c}": np.einsum("rp,rkp->rk", vectors[:, 0, 0], vectors[:, 1:, c]) for c in (0, 1)}
+
+    same, cross = agreement.drawn("inner products with logit 0", products).values()
     variance = cross_logit_variance(theta, width=width)
     design = mean_design(np.sqrt(variance), n_seeds=draws, error_rate=rate)
     assert np.any(design.detectable() < 0.5)  # power: the diagonal blocks of K ⊗ I_C are of size 2 at θ = 0

@@ -7,7 +7,7 @@ from math import comb
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from empirical.inference import exact, mean_interval, proportion
 from empirical.noise import corrupt_labels_batch
@@ -63,12 +63,25 @@ def test_clean_samples_are_the_majority_of_a_batch(agreement: Agreement) -> None
 @pytest.mark.regime("batches of random permutations", "n = 1200, δ = 0.4, B = 64")
 def test_noisy_count_is_hypergeometric(agreement: Agreement) -> None:
     """Batches as stochastic gradient descent takes them: the first 64 of a random order, whatever the labels."""
-    rng, rate, n, batch, draws = agreement.rng, agreement.error_rate, 1200, 64, 12_000
-    truth = np.repeat([0, 1], n // 2)
-    noise = corrupt_labels_batch(truth, NOISE_LEVEL, n_classes=2, seeds=[int(rng.integers(2**31))])[0] != truth
-    chosen = np.array([rng.permutation(n)[:batch] for _ in range(draws)])
-    counts = noise[chosen].sum(axis=1)
-    law = batch_noise_probabilities(n, int(noise.sum()), batch_size=batch)
+    rate, n, batch, draws = agreement.error_rate, 1200, 64, 12_000
+
+    def batches(rng: np.random.Generator) -> dict[str, ArrayLike]:
+        """Noisy samples per class, and in each batch; whether class 1 has a noisy half there; the count where noisy samples go first."""
+        truth = np.repeat([0, 1], n // 2)
+        noise = corrupt_labels_batch(truth, NOISE_LEVEL, n_classes=2, seeds=[int(rng.integers(2**31))])[0] != truth
+        chosen = np.array([rng.permutation(n)[:batch] for _ in range(draws)])
+        one = truth[chosen] == 1
+        # Not independent of the noise: noisy samples are a fifth more likely to be drawn first.
+        keys = rng.random((2000, n)) * np.where(noise, 0.8, 1.0)
+        return {
+            "noisy": [noise[truth == c].sum() for c in (0, 1)],
+            "counts": noise[chosen].sum(axis=1),
+            "noisy half": (2 * (noise[chosen] & one).sum(axis=1) >= np.maximum(1, one.sum(axis=1)))[:4000],
+            "first": noise[np.argpartition(keys, batch, axis=1)[:, :batch]].sum(axis=1),
+        }
+
+    noisy, counts, noisy_half, first = agreement.drawn("batches", batches).values()
+    law = batch_noise_probabilities(n, int(noisy.sum()), batch_size=batch)
     # P(count ≥ k) at five levels; Clopper and Pearson's interval is at most 2.4 normal quantiles of the widest binomial either way here.
     levels = (20, 23, 26, 29, 32)
     tails = np.array([law[k:].sum() for k in levels])
@@ -76,17 +89,13 @@ def test_noisy_count_is_hypergeometric(agreement: Agreement) -> None:
     measured = joined([proportion(int((counts >= k).sum()), draws, error_rate=rate / len(levels)) for k in levels])
     margin = {"sampling": planned}
     agreement.check("P(noisy ≥ 20, 23, 26, 29, 32 of 64)", prediction=tails, estimate=measured, margin=margin)
-    per_class = np.array([[(noise[b] & (truth[b] == c)).sum() * 2 >= max(1, (truth[b] == c).sum()) for c in (0, 1)] for b in chosen[:4000]])
-    single = class_noise_majority_probability(n, n // 2, int(noise[truth == 1].sum()), batch_size=batch)
+    single = class_noise_majority_probability(n, n // 2, int(noisy[1]), batch_size=batch)
     agreement.check(
         "P(at least half of one class is noisy), class 1",
         prediction=single,
-        estimate=proportion(int(per_class[:, 1].sum()), 4000, error_rate=rate),
+        estimate=proportion(int(noisy_half.sum()), 4000, error_rate=rate),
         margin={"sampling": 2 * (4.9 * np.sqrt(single * (1 - single) / 4000) + 30 / 4000)},
     )
-    # Not independent of the noise: noisy samples are a fifth more likely to be drawn first.
-    keys = rng.random((2000, n)) * np.where(noise, 0.8, 1.0)
-    first = noise[np.argpartition(keys, batch, axis=1)[:, :batch]].sum(axis=1)
     measured = joined([proportion(int((first >= k).sum()), 2000, error_rate=rate / len(levels)) for k in levels])
     agreement.control("noisy samples first", prediction=tails, estimate=measured, margin=margin)
 
@@ -123,13 +132,25 @@ def test_batch_gradients_keep_their_direction(
 ) -> None:
     """At f = ½: the batch's gradient against that of the same batch with true labels."""
     data = agreement.dataset(name, classes=classes, n_train=n_train)
-    kernel, truth, rng, draws = ntk(data.train_inputs.astype(float)), data.train_truth, agreement.rng, 2000
-    seeds = rng.choice(2**31, size=draws, replace=False).tolist()
-    wrong = corrupt_labels_batch(truth, noise_level, n_classes=2, seeds=seeds) != truth
-    chosen = np.argpartition(rng.random((draws, len(truth))), batch, axis=1)[:, :batch]
-    masks = np.take_along_axis(wrong, chosen, axis=1)
-    minority = sum(lacks_clean_majority(truth[c], f) for c, f in zip(chosen, masks, strict=True))
-    against = turns_against(kernel, truth, wrong, chosen)
+    truth, draws = data.train_truth, 2000
+
+    def batches(rng: np.random.Generator) -> dict[str, int]:
+        """How many batches lack a clean majority; how many turn: of the size stated, of 4, and filled with noisy samples first."""
+        kernel = ntk(data.train_inputs.astype(float))
+        seeds = rng.choice(2**31, size=draws, replace=False).tolist()
+        wrong = corrupt_labels_batch(truth, noise_level, n_classes=2, seeds=seeds) != truth
+        chosen = np.argpartition(rng.random((draws, len(truth))), batch, axis=1)[:, :batch]
+        masks = np.take_along_axis(wrong, chosen, axis=1)
+        noisy_first = np.argsort(~wrong, axis=1, kind="stable")[:, :batch]
+        return {
+            "minority": sum(lacks_clean_majority(truth[c], f) for c, f in zip(chosen, masks, strict=True)),
+            **{
+                name: turns_against(kernel, truth, wrong, which)
+                for name, which in (("against", chosen), ("small", chosen[:, :4]), ("noisy", noisy_first))
+            },
+        }
+
+    minority, against, small, noisy = map(int, agreement.drawn("batches", batches).values())
     # One batch in ten without a clean majority in some class still leaves the remark its meaning; such a batch need not turn.
     agreement.hypothesis(
         f"batches of {batch} without a clean majority in each class",
@@ -143,9 +164,6 @@ def test_batch_gradients_keep_their_direction(
         estimate=proportion(against, draws, error_rate=agreement.error_rate),
         margin=NONE,
     )
-    # Batches of 4, and batches that are filled with noisy samples first.
-    small = turns_against(kernel, truth, wrong, chosen[:, :4])
-    noisy = turns_against(kernel, truth, wrong, np.argsort(~wrong, axis=1, kind="stable")[:, :batch])
     for text, count in (("batches of 4", small), ("noisy samples drawn first", noisy)):
         estimate = proportion(count, draws, error_rate=agreement.error_rate)
         agreement.control(f"{text}: obtuse angles", prediction=Range(upper=RARE), estimate=estimate, margin=NONE)

@@ -19,7 +19,7 @@ from reports.evidence import Agreement
 Array = NDArray[np.float64]
 NONE = {"none allowed": 0.0}
 EPS = np.finfo(np.float64).eps
-NETWORKS, BATCH = 3, 8
+NETWORKS, BATCH, SHAPE = 3, 8, (3, 16, 16)
 # Eight convolutions and normalisations deep, backpropagation in float64 loses a few thousand eps; a coupling is of order one.
 ROUNDING = 1e5 * EPS
 COUPLED = Range(lower=1e6 * ROUNDING)
@@ -62,15 +62,8 @@ def sum_of_samples(network: nn.Module, x: Tensor, labels: Tensor) -> float:
 @pytest.mark.claim("R5")
 @pytest.mark.regime("ResNet-9 at initialisation", "random pictures")
 def test_batch_normalization_couples_the_samples(agreement: Agreement) -> None:
-    rng, shape = agreement.rng, (3, 16, 16)
-    found: dict[str, list[tuple[float, float, float]]] = {"training mode": [], "evaluation mode": [], "group normalisation": []}
-    for _ in range(NETWORKS):
-        x = torch.tensor(rng.random((BATCH, 768)))
-        labels = torch.tensor(rng.integers(0, 10, BATCH))
-        network = linked(shape, seed=int(rng.integers(2**31)))
-        grouped = linked(shape, seed=int(rng.integers(2**31)), channels=0.25, normalization="group")
-        for name, one in {**settings(network, x), "group normalisation": grouped}.items():
-            found[name].append((*coupling(one, x), sum_of_samples(one, x, labels)))
+    found = agreement.drawn("coupling of the samples", couplings)
+    network = linked(SHAPE, seed=0)
     kinds = [type(module) for module in network.modules()]
     counted = exact([kinds.count(nn.Mish), kinds.count(nn.BatchNorm2d), kinds.count(nn.ReLU)])
     agreement.check("Mish, BatchNorm and ReLU layers among eight blocks", prediction=[8, 8, 0], estimate=counted, margin=NONE)
@@ -80,13 +73,27 @@ def test_batch_normalization_couples_the_samples(agreement: Agreement) -> None:
         "sum of gradients of batches of one against the batch's, relative distance",
     )
     for k, text in enumerate(texts):
-        training, evaluation, group = (np.array([row[k] for row in rows]) for rows in found.values())
+        training, evaluation, group = (found[name][:, k] for name in ("training mode", "evaluation mode", "group normalisation"))
         agreement.check(f"training mode: {text}", prediction=COUPLED, estimate=exact(training), margin=NONE)
         for name, values in (("evaluation mode", evaluation), ("group normalisation", group)):
             agreement.check(f"{name}: {text}", prediction=0, estimate=exact(values), margin={"rounding": ROUNDING})
             agreement.control(f"{name} taken for training mode: {text}", prediction=COUPLED, estimate=exact(values), margin=NONE)
+    x, labels = np.zeros((BATCH, 768)), np.arange(BATCH)
     with pytest.raises(ValueError, match="training mode"):
-        gradient_geometry(network.train(), x.numpy(), labels.numpy(), truth=labels.numpy(), n_classes=10)
+        gradient_geometry(network.train(), x, labels, truth=labels, n_classes=10)
+
+
+def couplings(rng: np.random.Generator) -> dict[str, list[tuple[float, float, float]]]:
+    """Of `NETWORKS` networks in each setting: both numbers of `coupling`, and `sum_of_samples` ``[networks, 3]``."""
+    found: dict[str, list[tuple[float, float, float]]] = {}
+    for _ in range(NETWORKS):
+        x = torch.tensor(rng.random((BATCH, 768)))
+        labels = torch.tensor(rng.integers(0, 10, BATCH))
+        network = linked(SHAPE, seed=int(rng.integers(2**31)))
+        grouped = linked(SHAPE, seed=int(rng.integers(2**31)), channels=0.25, normalization="group")
+        for name, one in {**settings(network, x), "group normalisation": grouped}.items():
+            found.setdefault(name, []).append((*coupling(one, x), sum_of_samples(one, x, labels)))
+    return found
 
 
 @pytest.mark.claim("R5")
@@ -96,32 +103,39 @@ def test_what_evaluation_mode_measures_instead(agreement: Agreement) -> None:
     data = agreement.dataset("cifar10", n_train=60, n_test=10, normalize="pixel")
     x, truth = torch.tensor(data.train_inputs).double(), data.train_truth
     assert data.image_shape is not None
-    observed = corrupt_labels(truth, 0.4, n_classes=10, seed=int(agreement.rng.integers(2**31))).observed
     shape = (3, data.image_shape[-2], data.image_shape[-1])
-    network = linked(shape, seed=int(agreement.rng.integers(2**31)))
-    modes = settings(network, x)
-    followed, frozen = (gradient(one, F.cross_entropy(one(x), torch.tensor(observed), reduction="sum")) for one in modes.values())
-    geometry = gradient_geometry(modes["evaluation mode"], x.numpy(), observed, truth=truth, n_classes=10)
-    total = geometry.gram[:20, :20].sum()  # ‖Σ_c g_clean^(c) + g_noise^(c)‖²
+
+    def both_gradients(rng: np.random.Generator) -> dict[str, float]:
+        """Squared norm of the sum of all segment gradients; squared norms and inner product of the loss gradients of both modes."""
+        observed = corrupt_labels(truth, 0.4, n_classes=10, seed=int(rng.integers(2**31))).observed
+        modes = settings(linked(shape, seed=int(rng.integers(2**31))), x)
+        followed, frozen = (gradient(one, F.cross_entropy(one(x), torch.tensor(observed), reduction="sum")) for one in modes.values())
+        geometry = gradient_geometry(modes["evaluation mode"], x.numpy(), observed, truth=truth, n_classes=10)
+        return {
+            "segments": geometry.gram[:20, :20].sum(),  # ‖Σ_c g_clean^(c) + g_noise^(c)‖²
+            "followed": float(followed.square().sum()),
+            "frozen": float(frozen.square().sum()),
+            "apart": float((followed - frozen).square().sum()),
+            "inner": float(followed @ frozen),
+        }
+
+    total, followed, frozen, apart, inner = agreement.drawn("gradients in both modes", both_gradients).values()
     agreement.check(
         "evaluation mode: segment gradients add up to the gradient of the loss, squared norms",
         prediction=1,
-        estimate=exact(float(total / frozen.norm() ** 2)),
+        estimate=exact(float(total / frozen)),
         margin={"rounding": ROUNDING},
     )
-    apart = float((followed - frozen).norm() / followed.norm())
-    agreement.check(
-        "distance of that gradient from the one in training mode, relative", prediction=COUPLED, estimate=exact(apart), margin=NONE
-    )
+    distance = exact(float(np.sqrt(apart / followed)))
+    agreement.check("distance of that gradient from the one in training mode, relative", prediction=COUPLED, estimate=distance, margin=NONE)
     agreement.control(
         "training mode taken for evaluation mode: segment gradients add up",
         prediction=1,
-        estimate=exact(float(total / followed.norm() ** 2)),
+        estimate=exact(float(total / followed)),
         margin={"rounding": ROUNDING},
     )
-    cosine = float(followed @ frozen / followed.norm() / frozen.norm())
     agreement.note(
         "60 pictures in one batch, δ = 0.4, an eighth of the channels, fresh network: the two gradients make "
-        f"{np.degrees(np.arccos(cosine)):.1f}°, with lengths in the ratio {float(frozen.norm() / followed.norm()):.3f}. Segment geometry "
-        "is measured with frozen statistics, or with group normalisation."
+        f"{np.degrees(np.arccos(inner / np.sqrt(followed * frozen))):.1f}°, with lengths in the ratio {np.sqrt(frozen / followed):.3f}. "
+        "Segment geometry is measured with frozen statistics, or with group normalisation."
     )

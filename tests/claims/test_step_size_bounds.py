@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -31,32 +32,41 @@ def log_alpha(noise_level: float, within: float, between: float, *, rate: float,
     return np.log(alpha_by_descent(case, learning_rate=rate, steps=steps)[:, 1])
 
 
+def first_log_alpha(problem: tuple[float, float, float], rate: float) -> float:
+    """Return ln α_1 after one step from f = ½."""
+    return float(log_alpha(*problem, rate=rate, steps=1)[1])
+
+
 @pytest.mark.claim("X3")
 @pytest.mark.regime("fixed kernel", "collapsed classes")
 def test_no_step_beyond_one(agreement: Agreement) -> None:
     """η ≤ 4/κ keeps α below 1 from any start; from f = ½ the first step overshoots exactly above its own bound."""
     steps = 30
-    largest, threshold, predicted, just_above = [], [], [], []
-    for noise_level in LEVELS:
-        for within, between in KERNELS:
-            kappa = cluster_kernel_scale(within, between)
+    problems = [(noise_level, *kernel) for noise_level in LEVELS for kernel in KERNELS]
+    predicted = [first_step_overshoot_rate(cluster_kernel_scale(*kernel), level) for level, *kernel in problems]
+
+    def descents() -> dict[str, list[float]]:
+        """Largest ln α_t from three starts at three rates; rate whose first step ends at α = 1; ln α_1 one per cent above the bound."""
+        largest, threshold, just_above = [], [], []
+        for problem, bound in zip(problems, predicted, strict=True):
+            noise_level, *kernel = problem
             top = np.log((1 - noise_level) / noise_level)  # margin at which α = 1
             for share in (0.25, 0.9, 1.0):
                 for start in (0.0, -2.0, 0.9 * top):
-                    rate = share * no_overshoot_rate(kappa)
-                    largest.append(log_alpha(noise_level, within, between, rate=rate, steps=steps, margin=start).max())
-            bound = first_step_overshoot_rate(kappa, noise_level)
-            predicted.append(bound)
-            threshold.append(
-                brentq(lambda rate: log_alpha(noise_level, within, between, rate=rate, steps=1)[1], 0.5 * bound, 2 * bound, xtol=1e-13)  # noqa: B023
-            )
-            just_above.append(log_alpha(noise_level, within, between, rate=1.01 * bound, steps=1)[1])
+                    rate = share * no_overshoot_rate(cluster_kernel_scale(*kernel))
+                    largest.append(log_alpha(*problem, rate=rate, steps=steps, margin=start).max())
+            first = partial(first_log_alpha, problem)
+            threshold.append(brentq(first, 0.5 * bound, 2 * bound, xtol=1e-13))
+            just_above.append(first(1.01 * bound))
+        return {"largest": largest, "threshold": threshold, "just above": just_above}
+
+    largest, threshold, just_above = agreement.kept("descents about the bounds", descents, steps=steps, problems=problems).values()
     # Each step adds n = 100 products, and the ratio of norms as many: 2·n·eps per step, in ln α.
     rounding = {"rounding": 2 * 2 * SIZE * steps * EPS}
     agreement.check(
         f"largest ln α_t at η ≤ 4/κ, {len(largest)} runs from three starts",
         prediction=Range(upper=0),
-        estimate=exact(np.array(largest)),
+        estimate=exact(largest),
         margin=rounding,
     )
     # The root in η: rounding of ln α over its slope in η, which is ln α_0 over the root; the ratio removes the slope but for 1/|ln α_0|.
@@ -67,9 +77,7 @@ def test_no_step_beyond_one(agreement: Agreement) -> None:
         estimate=exact(np.array(threshold) / np.array(predicted)),
         margin={"rounding": 8 * conditioned},
     )
-    agreement.control(
-        "one per cent above that bound: no overshoot", prediction=Range(upper=0), estimate=exact(np.array(just_above)), margin=rounding
-    )
+    agreement.control("one per cent above that bound: no overshoot", prediction=Range(upper=0), estimate=exact(just_above), margin=rounding)
     # 4/κ is sharp: near δ = ½ one per cent more suffices to overshoot (the first step's bound at δ = 0.48 is 4.0021/κ).
     beyond = [log_alpha(0.48, *pair, rate=1.01 * no_overshoot_rate(cluster_kernel_scale(*pair)), steps=1)[1] for pair in KERNELS]
     agreement.control(

@@ -6,8 +6,10 @@ law are judged at three widths; cos θ_h itself is judged by its rate of approac
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import comb, factorial, prod
 
 import numpy as np
@@ -69,10 +71,13 @@ def test_linear_network_keeps_angles(agreement: Agreement) -> None:
         (agreement.check, "distance of the law of m K from ½(1+c)χ²_m − ½(1−c)χ²_m′ + cχ²_m″", "eq7"),
         (agreement.control, "the same with the kernel in the scale of Eq. (2) [B]", "eq2-literal"),
     ):
-        levels = [
-            levels_of(K[:, :, a], lambda k, m, angle=angle, convention=convention: linear_ntk_cdf(k, angle, width=m, convention=convention))
-            for a, angle in enumerate(theta)
-        ]
+        levels = agreement.kept(
+            "levels in the linear network's law",
+            partial(linear_levels, K, theta, convention=convention),
+            values=hashlib.sha256(K.tobytes()).hexdigest(),
+            angles=theta.tolist(),
+            convention=convention,
+        )["levels"]
         law = joined([law_distance(level, lambda u: u, error_rate=rate / len(levels)) for level in levels])
         sampling = law_design(n_seeds=3 * n, error_rate=rate / len(levels)).margin
         judge_it(name, prediction=0.0, estimate=law, margin={"sampling": sampling, "interpolation": INTERPOLATION})
@@ -186,6 +191,12 @@ def pool(K: Array, *, mean: Array) -> Array:
     """The deviations √m(K − E K) of all widths together ``[width · seed, angle]``."""
     scaled = np.sqrt(np.array(WIDTHS))[:, None, None] * (K - mean)
     return scaled.reshape(-1, K.shape[-1])
+
+
+def linear_levels(K: Array, theta: Array, *, convention: str) -> dict[str, list[Array]]:
+    """K ``[width, seed, angle]`` in the distribution functions of a linear network ``[angle, width · seed]``."""
+    laws = [partial(linear_ntk_cdf, theta=angle, convention=convention) for angle in theta]
+    return {"levels": [levels_of(K[:, :, a], lambda k, m, law=law: law(k, width=m)) for a, law in enumerate(laws)]}
 
 
 def levels_of(values: Array, law: Callable[[Array, int], Array]) -> Array:

@@ -44,21 +44,29 @@ def with_coupling(q: float, noise_level: float) -> Case:
 @pytest.mark.regime("fixed kernel", "equicorrelated classes")
 def test_two_logits_for_all_samples(agreement: Agreement) -> None:
     steps, kernels = 200, ((1.0, 0.5, 0.25), (2.0, 1.5, -0.2), (1.0, 0.2, 0.15))
-    measured, predicted, swapped, spreads = [], [], [], []
-    for noise_level in LEVELS:
-        for a, b, other in kernels:
+    problems = [(noise_level, *angles) for noise_level in LEVELS for angles in kernels]
+
+    def descent() -> dict[str, list[Array]]:
+        """Clean and noisy logit of all samples ``[problems, T]``, and the largest spread within a segment ``[problems]``."""
+        found: dict[str, list[Array]] = {"clean": [], "noise": [], "spread": []}
+        for noise_level, a, b, other in problems:
             case = equicorrelated(SIZE, diagonal=a, within=b, between=other, noise_level=noise_level)
             path = gradient_descent(case.kernel, case.observed, learning_rate=2.0, steps=steps)
-            clean, noise, spread = margins(case, np.asarray(path.logits))
-            spreads.append(spread)
-            measured.append([clean, noise])
-            step = 2.0 * (a - b) / case.n
-            for coupling, into in (
-                (equicorrelated_coupling(a, b, other, class_size=SIZE), predicted),
-                (SIZE * (b + other) / (a - b), swapped),
-            ):
-                run = equicorrelated_descent(coupling, noise_level=noise_level, step=step, steps=steps)
-                into.append([run.clean_margin, run.noise_margin])
+            for values, one in zip(found.values(), margins(case, np.asarray(path.logits)), strict=True):
+                values.append(one)
+        return found
+
+    clean, noise, spreads = agreement.kept("descent of equicorrelated classes", descent, steps=steps, problems=problems).values()
+    measured = np.stack([clean, noise], axis=1)
+    predicted, swapped = [], []
+    for noise_level, a, b, other in problems:
+        step = (a - b) / SIZE  # η = 2, n = 2N
+        for coupling, into in (
+            (equicorrelated_coupling(a, b, other, class_size=SIZE), predicted),
+            (SIZE * (b + other) / (a - b), swapped),
+        ):
+            run = equicorrelated_descent(coupling, noise_level=noise_level, step=step, steps=steps)
+            into.append([run.clean_margin, run.noise_margin])
     # n products per step and logit, of size up to η·λ_max/n < 4, over all steps; descent is stable here and damps what came before.
     rounding = {"rounding": 4 * steps * 2 * SIZE * EPS}
     agreement.check(
@@ -67,7 +75,7 @@ def test_two_logits_for_all_samples(agreement: Agreement) -> None:
         estimate=exact(np.array(measured)),
         margin=rounding,
     )
-    agreement.check("largest spread of logits within a segment", prediction=0, estimate=exact(max(spreads)), margin=rounding)
+    agreement.check("largest spread of logits within a segment", prediction=0, estimate=exact(spreads.max()), margin=rounding)
     agreement.control("b + b′ for b − b′ in q", prediction=np.array(swapped), estimate=exact(np.array(measured)), margin=rounding)
 
     a, b, other, noise_level = 1.0, 0.5, 0.25, 0.3
