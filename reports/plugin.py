@@ -9,6 +9,7 @@ controller reads the verdicts from the properties of its reports.
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import shlex
@@ -172,6 +173,11 @@ def _experiments_of(item: pytest.Item) -> list[str]:
     """Experiments that a test names; a mark with ``tiers=`` counts in these tiers only."""
     tier = item.config.stash[SESSION].tier
     return [name for mark in item.iter_markers("experiments") if tier in mark.kwargs.get("tiers", TIERS) for name in mark.args]
+
+
+def pytest_collection_finish() -> None:
+    """Modules and collected tests live to the end; the collector of garbage need not walk through them again and again."""
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -195,22 +195,29 @@ def test_sample_size_on_data(agreement: Agreement, source: Source) -> None:
 def test_noise_threshold_of_ten_classes(agreement: Agreement) -> None:
     """Descent with the softmax loss on all samples, noise spread evenly over nine wrong classes."""
     size, steps, within, between = 100, 40, 1.0, 0.2
-    start, end, reference, losses = {}, {}, {}, {}
-    for level in (0.36, 0.72, 0.81, 0.99):
-        case = balanced_clusters(size, within=within, between=between, noise_level=level, n_classes=10)
-        path = gradient_descent(case.kernel, np.eye(10)[case.observed], learning_rate=5.0, steps=steps, loss="softmax")
-        logits = np.asarray(path.logits)
-        probability = np.exp(logits - logits.max(axis=2, keepdims=True))
-        probability /= probability.sum(axis=2, keepdims=True)
-        residual = probability - np.eye(10)[case.observed]
-        geometry = [segment_geometry(case.kernel, r, case.segments).pooled_alpha for r in residual[[0, steps]]]
-        start[level], end[level] = (float(a) for a in geometry)
-        kappa = cluster_kernel_scale(within, between, n_classes=10, loss="softmax")
-        path_of = {"learning_rate": 5.0, "kernel_scale": kappa, "noise_level": level, "steps": steps}
-        reference[level] = alpha_recursion(initial_alpha(level, n_classes=10), **path_of)
-        loss = -np.log(np.take_along_axis(probability, case.observed[None, :, None], axis=2))[..., 0]
-        losses[level] = loss[steps, case.segments.noise()].mean() - loss[0, case.segments.noise()].mean()
-    levels = list(start)
+    levels = [0.36, 0.72, 0.81, 0.99]
+
+    def descents() -> dict[str, list[float]]:
+        """α_0, α at the end, and the change of the mean noisy loss, by noise level."""
+        start, end, change = [], [], []
+        for level in levels:
+            case = balanced_clusters(size, within=within, between=between, noise_level=level, n_classes=10)
+            path = gradient_descent(case.kernel, np.eye(10)[case.observed], learning_rate=5.0, steps=steps, loss="softmax")
+            logits = np.asarray(path.logits)[[0, -1]]
+            probability = np.exp(logits - logits.max(axis=2, keepdims=True))
+            probability /= probability.sum(axis=2, keepdims=True)
+            residual = probability - np.eye(10)[case.observed]
+            first, last = (float(segment_geometry(case.kernel, r, case.segments).pooled_alpha) for r in residual)
+            loss = -np.log(np.take_along_axis(probability, case.observed[None, :, None], axis=2))[..., 0][:, case.segments.noise()]
+            for values, value in ((start, first), (end, last), (change, float(loss[1].mean() - loss[0].mean()))):
+                values.append(value)
+        return {"start": start, "end": end, "change": change}
+
+    found = agreement.kept("descents of ten classes", descents, levels=levels, steps=steps, size=size, kernel=[within, between])
+    start, end, losses = (dict(zip(levels, values.tolist(), strict=True)) for values in found.values())
+    kappa = cluster_kernel_scale(within, between, n_classes=10, loss="softmax")
+    path_of = {"learning_rate": 5.0, "kernel_scale": kappa, "steps": steps}
+    reference = {level: alpha_recursion(initial_alpha(level, n_classes=10), noise_level=level, **path_of) for level in levels}
     # n products in every step, in each norm and in the softmax's sums, relative to α.
     rounding = {"rounding": 4 * steps * 10 * size * EPS * np.array([reference[level].max() for level in levels])}
     for name, when, found in (("α_0", 0, start), (f"α_{steps}", -1, end)):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,13 +29,29 @@ from theory.segments import Segments, segment_geometry
 Array = NDArray[np.float64]
 EPS = np.finfo(np.float64).eps
 N_CLASSES, NOISE_LEVEL = 10, 0.3
+NETWORKS = 30
 
 
 @pytest.mark.claim("M1")
 @pytest.mark.regime("random networks", "Gaussian inputs")
 def test_gradient_is_the_sum_of_single_logit_gradients(agreement: Agreement) -> None:
-    rng, errors, sigmoids, segment, cancellation, networks = agreement.rng, [], [], [], [], 30
-    for _ in range(networks):
+    found = agreement.drawn("parts of the gradient", parts_of_the_gradient)
+    errors, sigmoids, segment = (exact(found[name], n_seeds=NETWORKS) for name in ("softmax", "sigmoids", "recorded"))
+    # Backpropagation loses 4·32^1.5·eps of each of 12 samples' terms.
+    margin = {"rounding": 12 * 4 * 32**1.5 * EPS * found["cancellation"]}
+    agreement.check("‖∇l − Σ_c (f_c − y_c)∇h_c‖ / ‖∇l‖", prediction=0, estimate=errors, margin=margin)
+    squared = {"rounding": 144 * 4 * 32**1.5 * EPS}  # the Gram matrix holds squares of sums that cancel
+    agreement.check("recorded over explicit ‖∇l_c‖", prediction=1, estimate=segment, margin=squared)
+    agreement.control("C independent sigmoids", prediction=0, estimate=sigmoids, margin=margin)
+
+
+def parts_of_the_gradient(rng: np.random.Generator) -> dict[str, list[float]]:
+    """Of each network, relative to ‖∇l‖: what Σ_c (f_c − y_c)∇h_c lacks for f a softmax and sigmoids, Σ_c of its norms; ‖∇l_c‖ as recorded.
+
+    The instrument's single-logit segment gradients, all samples taken as clean, have the norm of ∇l_c.
+    """
+    errors, sigmoids, cancellation, segment = [], [], [], []
+    for _ in range(NETWORKS):
         n_classes, n = int(rng.integers(3, 11)), 12
         network = FullyConnected(5, 32, int(rng.integers(1, 4)), n_outputs=n_classes, seed=int(rng.integers(2**62)), dtype=torch.float64)
         x = torch.tensor(rng.normal(size=(n, 5)))
@@ -48,18 +66,12 @@ def test_gradient_is_the_sum_of_single_logit_gradients(agreement: Agreement) -> 
         errors.append(float((loss - parts[0].sum(dim=0)).norm()) / size)
         sigmoids.append(float((loss - parts[1].sum(dim=0)).norm()) / size)
         cancellation.append(float(parts[0].norm(dim=1).sum()) / size)
-        # The instrument's single-logit segment gradients, all samples taken as clean: norm of ∇l_c.
         c = int(rng.integers(n_classes))
         gram = gradient_geometry(network, x, labels.numpy(), truth=labels.numpy(), n_classes=n_classes, logit=c).gram[
             :n_classes, :n_classes
         ]
         segment.append(float(np.sqrt(gram.sum()) / parts[0][c].norm()))
-    # Backpropagation loses 4·32^1.5·eps of each of 12 samples' terms.
-    margin = {"rounding": 12 * 4 * 32**1.5 * EPS * np.array(cancellation)}
-    agreement.check("‖∇l − Σ_c (f_c − y_c)∇h_c‖ / ‖∇l‖", prediction=0, estimate=exact(errors, n_seeds=networks), margin=margin)
-    squared = {"rounding": 144 * 4 * 32**1.5 * EPS}  # the Gram matrix holds squares of sums that cancel
-    agreement.check("recorded over explicit ‖∇l_c‖", prediction=1, estimate=exact(segment, n_seeds=networks), margin=squared)
-    agreement.control("C independent sigmoids", prediction=0, estimate=exact(sigmoids, n_seeds=networks), margin=margin)
+    return {"softmax": errors, "sigmoids": sigmoids, "cancellation": cancellation, "recorded": segment}
 
 
 @pytest.mark.claim("M1")
@@ -95,9 +107,7 @@ def test_derivatives_of_different_logits_are_nearly_orthogonal(agreement: Agreem
 def test_mean_outputs_are_equal(agreement: Agreement) -> None:
     rate, draws, width = agreement.error_rate, 10_000, 64
     for n_classes in (3, 10):
-        hidden = np.sqrt(2 / width) * np.maximum(agreement.rng.standard_normal((draws, width)), 0)
-        last = agreement.rng.standard_normal((draws, n_classes, width))
-        f = softmax(np.einsum("rcm,rm->rc", last, hidden))
+        f, unequal, label = agreement.drawn("outputs", partial(random_outputs, n_classes=n_classes, width=width, draws=draws)).values()
         # f_c ∈ (0, 1) with mean 1/C has at most the variance of an indicator.
         sd = np.full(n_classes, np.sqrt((1 - 1 / n_classes) / n_classes))
         design = mean_design(sd, n_seeds=draws, error_rate=rate)
@@ -108,7 +118,6 @@ def test_mean_outputs_are_equal(agreement: Agreement) -> None:
             estimate=means(f, sigma=sd, error_rate=rate),
             margin=margin,
         )
-        label = agreement.rng.integers(0, n_classes, draws)
         own = np.arange(n_classes) == label[:, None]
         residual = np.abs(f - own)
         both = np.stack([residual[own], (residual * ~own).sum(axis=1) / (n_classes - 1)], axis=1)
@@ -119,8 +128,6 @@ def test_mean_outputs_are_equal(agreement: Agreement) -> None:
             estimate=means(both, sigma=sd[:2], error_rate=rate),
             margin={"sampling": design_both.margin},
         )
-        last[:, 0] *= 20  # logit 0 decides alone: its output tends to ½
-        unequal = softmax(np.einsum("rcm,rm->rc", last, hidden))
         assert np.all(design.detectable() < 0.45 - 1 / n_classes)  # power
         agreement.control(
             f"last-layer weights of logit 0 twenty times as large, C = {n_classes}",
@@ -131,6 +138,15 @@ def test_mean_outputs_are_equal(agreement: Agreement) -> None:
         agreement.note(
             f"C = {n_classes}: one network's f_c is off 1/C by {np.sqrt(((f - 1 / n_classes) ** 2).mean()):.2f} (root mean square)."
         )
+
+
+def random_outputs(rng: np.random.Generator, *, n_classes: int, width: int, draws: int) -> dict[str, Array]:
+    """Outputs ``[draws, C]`` at one input; with the weights of logit 0 twenty times as large, so that it decides; labels ``[draws]``."""
+    hidden = np.sqrt(2 / width) * np.maximum(rng.standard_normal((draws, width)), 0)
+    last = rng.standard_normal((draws, n_classes, width))
+    equal = softmax(np.einsum("rcm,rm->rc", last, hidden))
+    last[:, 0] *= 20
+    return {"equal": equal, "unequal": softmax(np.einsum("rcm,rm->rc", last, hidden)), "label": rng.integers(0, n_classes, draws)}
 
 
 @pytest.mark.claim("M3")
@@ -175,23 +191,27 @@ def test_initial_ratio_on_data(agreement: Agreement, name: str, classes: tuple[i
     """Class by class in the infinite-width kernel, over random label draws: 21 up to the finite-sample terms of the class."""
     data, draws, rate = agreement.dataset(name, classes=classes, n_train=n_train), 200, agreement.error_rate
     truth, printed = data.train_truth, multiclass_segment_ratio(NOISE_LEVEL, n_classes=N_CLASSES)
-    seeds = agreement.rng.choice(2**31, size=draws, replace=False).tolist()
-    noisy = corrupt_labels_batch(truth, NOISE_LEVEL, n_classes=N_CLASSES, seeds=seeds) != truth
-    ratio, finite, spread = [], [], []
-    for c in range(N_CLASSES):
-        members = truth == c
-        block, wrong = ntk(data.train_inputs[members].astype(float)), noisy[:, members]
-        norms = [np.sqrt(np.einsum("rn,rn->r", w @ block, w)) for w in ((1 - 1 / N_CLASSES) * ~wrong, 1 / N_CLASSES * wrong)]
-        counts = int((~wrong[0]).sum()), int(wrong[0].sum())
-        ratio.append(norms[0] / norms[1] / printed_with(counts))
-        terms = finite_sample_terms(block, counts)
-        finite.append(terms[0])
-        spread.append(terms[1])
+
+    def ratios(rng: np.random.Generator) -> dict[str, list[Any]]:
+        """Ratio over (C − 1)(1 − δ_c)/δ_c by class and label draw ``[C, draws]``; both of `finite_sample_terms` by class ``[C, 2]``."""
+        seeds = rng.choice(2**31, size=draws, replace=False).tolist()
+        noisy = corrupt_labels_batch(truth, NOISE_LEVEL, n_classes=N_CLASSES, seeds=seeds) != truth
+        ratio, terms = [], []
+        for c in range(N_CLASSES):
+            members = truth == c
+            block, wrong = ntk(data.train_inputs[members].astype(float)), noisy[:, members]
+            norms = [np.sqrt(np.einsum("rn,rn->r", w @ block, w)) for w in ((1 - 1 / N_CLASSES) * ~wrong, 1 / N_CLASSES * wrong)]
+            counts = int((~wrong[0]).sum()), int(wrong[0].sum())
+            ratio.append(norms[0] / norms[1] / printed_with(counts))
+            terms.append(finite_sample_terms(block, counts))
+        return {"ratio": ratio, "terms": terms}
+
+    ratio, terms = agreement.drawn("ratios", ratios).values()
+    finite_sample, spread = terms.T
     # The ratio lies below 21 by the self-products ‖φ‖² in ‖g_noise‖² and moves with the label draw; second order in both.
-    finite_sample = np.array(finite)
-    second = (np.array(spread) + finite_sample) ** 2
-    estimate = at_once(mean_interval(np.stack(ratio, axis=1), error_rate=rate / N_CLASSES))
-    sampling = 2 * 5.8 * np.array(spread) / np.sqrt(draws)
+    second = (spread + finite_sample) ** 2
+    estimate = at_once(mean_interval(ratio.T, error_rate=rate / N_CLASSES))
+    sampling = 2 * 5.8 * spread / np.sqrt(draws)
     margin = {"second order in 1/n_n": second, "label draws": sampling}
     agreement.check(
         "‖g_clean^(c)‖/‖g_noise^(c)‖ over 21, each class, up to finite-sample terms",

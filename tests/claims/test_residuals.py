@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-
 import numpy as np
 import pytest
 import torch
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,7 +16,6 @@ from empirical.specifications import seeds_by_rule
 from reports.agreement import Range, Role
 from reports.evidence import Agreement
 from tests.support.figure_runs import CNN, each_network
-from tests.support.histories import FixedKernelCase
 from tests.support.regimes import FIXED_KERNEL, FULL_BATCH, MINI_BATCHES, Regime, regimes
 from tests.support.replicates import RARELY, judge_networks, share_of_replicates
 from theory.dynamics import gradient_descent
@@ -135,30 +131,49 @@ def test_residuals_on_data(agreement: Agreement, regime: Regime) -> None:
     case = regime.case
     assert case is not None
     data = agreement.dataset(case.dataset, classes=case.classes, n_train=case.n_train)
-    draws = DRAWS if len(data.train_truth) < 500 else 24
+    kernel, truth = ntk(data.train_inputs.astype(float)), data.train_truth
+    draws = DRAWS if len(truth) < 500 else 24
     seeds = seeds_by_rule(case.name, draws, salt=agreement.seed_salt)
-    run = partial(descent, data.train_inputs.astype(float), data.train_truth, case=case, seeds=seeds)
-    found = agreement.kept("residuals in descent", run, case=case.name, seeds=seeds, data=sorted(agreement.data_hashes.items()))
-    rising, turn, peak = (found[name] for name in ("rising", "turn", "peak"))
+    observed = corrupt_labels_batch(truth, case.noise_level, n_classes=2, seeds=seeds).T  # [n, draws]
+    clean = observed == truth[:, None]
+    steps, rate = case.steps * 3 // 4, case.rate * max_learning_rate(kernel)
+    run = gradient_descent(kernel, observed.astype(float), learning_rate=rate, steps=steps)
+    h = np.asarray(run.logits)  # [T, n, draws]
+    residual = np.abs(1 / (1 + np.exp(-h)) - observed)
+    loss = np.logaddexp(0, np.where(observed == 1, -h, h))
+    clean_loss, noise_loss = (mean_over(loss, mask) for mask in (clean, ~clean))
+    clean_residual, noise_residual = (mean_over(residual, mask) for mask in (clean, ~clean))
+    turn = np.argmax(noise_loss, axis=0)
+    early = (np.arange(steps)[:, None] < turn) & (np.diff(clean_loss, axis=0) < 0)
+
+    rising = (np.diff(residual, axis=0) > 0) & clean & early[:, None, :]
+    counts = rising.sum(axis=1)
     agreement.check(
         "clean samples whose |f − y| rises in a step that lowers the clean loss, most at once",
         prediction=0,
-        estimate=exact(rising.max(), n_seeds=draws),
+        estimate=exact(counts.max(), n_seeds=draws),
         margin=NONE,
         expected="DISAGREES",
     )
     agreement.check(
         "share of label draws with such a step in which the mean clean |f − y| rises",
         prediction=RARELY,
-        estimate=share_of_replicates(found["mean rising"].T, error_rate=agreement.error_rate),
+        estimate=share_of_replicates((early & (np.diff(clean_residual, axis=0) > 0)).T, error_rate=agreement.error_rate),
         margin=NONE,
         expected="AGREES",
     )
+    # σ is monotone: in a fixed kernel the sign of r_i(K r)_i decides at any step size, unless rounding hides the product.
+    times = np.arange(0, steps, 10)
+    signed = 1 / (1 + np.exp(-h[times])) - observed
+    product = signed * np.matmul(kernel, signed)
+    decided = np.abs(product) > 4 * len(truth) ** 1.5 * EPS * np.diag(kernel).max() * np.abs(signed)
+    falls = residual[times + 1] < residual[times]
     for judge_it, name, wrong in (
-        (agreement.correct, "steps of samples in which |r_i| falls not iff r_i(K r)_i > 0", found["not iff positive"]),
-        (agreement.control, "the same for r_i(K r)_i < 0", found["not iff negative"]),
+        (agreement.correct, "steps of samples in which |r_i| falls not iff r_i(K r)_i > 0", falls != (product > 0)),
+        (agreement.control, "the same for r_i(K r)_i < 0", falls != (product < 0)),
     ):
-        judge_it(name, prediction=0, estimate=exact(wrong, n_seeds=draws), margin=NONE)
+        judge_it(name, prediction=0, estimate=exact(int((wrong & decided).sum()), n_seeds=draws), margin=NONE)
+    peak = np.argmax(noise_residual, axis=0)
     lead = mean_interval((turn - peak) / turn.mean(), error_rate=agreement.error_rate)
     if regime.data != "clusters":  # where the samples of a class share nearly one logit, both turn together
         agreement.correct(
@@ -168,45 +183,9 @@ def test_residuals_on_data(agreement: Agreement, regime: Regime) -> None:
             margin=NONE,
         )
     agreement.note(
-        f"Up to {rising.max()} of {found['clean']} clean samples get worse in one early step. Noisy residual and loss turn at steps "
+        f"Up to {counts.max()} of {clean.sum() // draws} clean samples get worse in one early step. Noisy residual and loss turn at steps "
         f"{peak.mean():.1f} and {turn.mean():.1f}."
     )
-
-
-def descent(inputs: Array, truth: NDArray[np.int64], *, case: FixedKernelCase, seeds: Sequence[int]) -> dict[str, ArrayLike]:
-    """What residuals do in descent, by label draw.
-
-    Returns:
-        Steps before the turn of the noisy loss in which the clean loss falls: of how many clean samples |r| rises, and whether their mean
-        does ``[T, draws]``. Steps at which the mean noisy |r| and loss are largest ``[draws]``. Among every tenth step, how often |r_i|
-        falls not iff r_i(K r)_i > 0, and not iff it is < 0. Number of clean samples.
-    """
-    kernel = ntk(inputs)
-    observed = corrupt_labels_batch(truth, case.noise_level, n_classes=2, seeds=seeds).T  # [n, draws]
-    clean = observed == truth[:, None]
-    steps, rate = case.steps * 3 // 4, case.rate * max_learning_rate(kernel)
-    h = np.asarray(gradient_descent(kernel, observed.astype(float), learning_rate=rate, steps=steps).logits)  # [T, n, draws]
-    residual = np.abs(1 / (1 + np.exp(-h)) - observed)
-    loss = np.logaddexp(0, np.where(observed == 1, -h, h))
-    clean_loss, noise_loss = (mean_over(loss, mask) for mask in (clean, ~clean))
-    clean_residual, noise_residual = (mean_over(residual, mask) for mask in (clean, ~clean))
-    turn = np.argmax(noise_loss, axis=0)
-    early = (np.arange(steps)[:, None] < turn) & (np.diff(clean_loss, axis=0) < 0)
-    # σ is monotone: in a fixed kernel the sign of r_i(K r)_i decides at any step size, unless rounding hides the product.
-    times = np.arange(0, steps, 10)
-    signed = 1 / (1 + np.exp(-h[times])) - observed
-    product = signed * np.matmul(kernel, signed)
-    decided = np.abs(product) > 4 * len(truth) ** 1.5 * EPS * np.diag(kernel).max() * np.abs(signed)
-    falls = residual[times + 1] < residual[times]
-    return {
-        "rising": ((np.diff(residual, axis=0) > 0) & clean & early[:, None, :]).sum(axis=1),
-        "mean rising": early & (np.diff(clean_residual, axis=0) > 0),
-        "peak": np.argmax(noise_residual, axis=0),
-        "turn": turn,
-        "not iff positive": ((falls != (product > 0)) & decided).sum(),
-        "not iff negative": ((falls != (product < 0)) & decided).sum(),
-        "clean": clean.sum() // len(seeds),
-    }
 
 
 def mean_over(values: Array, mask: NDArray[np.bool_]) -> Array:

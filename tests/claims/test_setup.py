@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -179,15 +181,20 @@ def test_first_layer_is_the_matrix_and_second_layer_the_vector(agreement: Agreem
     # for Eq. (6) and 3/m for Eq. (7).
     draws, m, unit = 2000, 64, np.array([[1.0, 0.0]])
     for convention, activation, variance in (("eq6", "linear", 4 / m), ("eq7", "relu", 3 / m)):
-        gradients = two_layer_gradients(rng, unit, width=m, draws=draws, activation=activation)[1][:, 0]
+        diagonal = agreement.drawn(f"K(x, x), {convention}", partial(diagonals, unit, width=m, draws=draws, activation=activation))
         design = mean_design(np.sqrt(variance), n_seeds=draws, error_rate=agreement.error_rate)
         assert design.detectable() < 0.5  # power: a factor 2 in a kernel of size 1 or 2
         agreement.check(
             f"E K(x, x) in the theory's convention {convention}",
             prediction=float(ntk(unit, activation=activation, convention=convention)[0, 0]),
-            estimate=means((gradients**2).sum(axis=1), sigma=np.sqrt(variance), error_rate=agreement.error_rate),
+            estimate=means(diagonal["K"], sigma=np.sqrt(variance), error_rate=agreement.error_rate),
             margin={"sampling": design.margin},
         )
+
+
+def diagonals(x: Array, rng: np.random.Generator, **network: Any) -> dict[str, Array]:
+    """K(x, x) of random networks from explicit gradients ``[draws]``; options of `two_layer_gradients`."""
+    return {"K": (two_layer_gradients(rng, x, **network)[1][:, 0] ** 2).sum(axis=1)}
 
 
 @pytest.mark.claim("S7")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -123,29 +125,22 @@ def test_two_logits_for_all_samples(agreement: Agreement) -> None:
 @pytest.mark.regime("fixed kernel", "equicorrelated classes")
 def test_turning_point_of_the_noisy_loss(agreement: Agreement) -> None:
     """Descent on all samples: the step at which the noisy loss turns, and α there; below q = 1/(1 − 2δ) no rise at any step."""
-    wrong, judged, at_turn, predicted, width, ratios, tolerance = 0, 0, [], [], [], [], []
-    for q in (6.0, 10.0, 30.0, 100.0):
-        for noise_level in LEVELS:
-            case = with_coupling(q, noise_level)
-            a_minus_b = 1 - q / (SIZE + q)
-            steps = 1500
-            rate = 2 * turning_time(q, noise_level) * case.n / a_minus_b / steps
-            path = gradient_descent(case.kernel, case.observed, learning_rate=rate, steps=steps)
-            logits = np.asarray(path.logits)
-            loss = noisy_loss(case, logits)
-            change, alpha = np.diff(loss), summed_residual_ratio(case, logits)
-            target = turning_alpha(q, noise_level)
-            # Ties: a change of the loss below n·eps has no sign.
-            sure = np.abs(change) > case.n * EPS
-            wrong += int((((change > 0) != (alpha[:-1] < target)) & sure).sum())
-            judged += int(sure.sum())
-            peak = int(np.argmax(loss))
-            at_turn.append(alpha[peak])
-            predicted.append(target)
-            width.append(alpha[peak + 1] - alpha[peak - 1])
-            if q >= 10:
-                ratios.append(path.times[peak] * a_minus_b / case.n / turning_time(q, noise_level))
-                tolerance.append(2 / peak)
+    steps, wrong, judged, at_turn, predicted, width, ratios, tolerance = 1500, 0, 0, [], [], [], [], []
+    problems = [(q, noise_level) for q in (6.0, 10.0, 30.0, 100.0) for noise_level in LEVELS]
+    descents = agreement.kept("descents to twice the turning time", partial(paths_about_the_turn, problems, steps=steps), steps=steps)
+    for (q, noise_level), loss, alpha in zip(problems, descents["loss"], descents["alpha"], strict=True):
+        change, target = np.diff(loss), turning_alpha(q, noise_level)
+        # Ties: a change of the loss below n·eps has no sign.
+        sure = np.abs(change) > 2 * SIZE * EPS
+        wrong += int((((change > 0) != (alpha[:-1] < target)) & sure).sum())
+        judged += int(sure.sum())
+        peak = int(np.argmax(loss))
+        at_turn.append(alpha[peak])
+        predicted.append(target)
+        width.append(alpha[peak + 1] - alpha[peak - 1])
+        if q >= 10:
+            ratios.append(2 * peak / steps)  # the run ends at twice s*
+            tolerance.append(2 / peak)
     none = {"none allowed": 0.0}
     agreement.check(
         f"steps at which the noisy loss rises and α ≥ α*, or the reverse, of {judged}", prediction=0, estimate=exact(wrong), margin=none
@@ -167,6 +162,18 @@ def test_turning_point_of_the_noisy_loss(agreement: Agreement) -> None:
     below = exact(np.array([later for _, later in rises[0.98]]))
     agreement.check("largest change in any step, q 2 % below", prediction=Range(upper=0), estimate=below, margin=none)
     agreement.control("q 2 % below 1/(1 − 2δ) taken for enough", prediction=Range(lower=0), estimate=below, margin=none)
+
+
+def paths_about_the_turn(problems: list[tuple[float, float]], *, steps: int) -> dict[str, list[Array]]:
+    """Mean noisy loss and α of descent on all samples, from the start to twice the turning time s* ``[problems, steps + 1]`` each."""
+    found: dict[str, list[Array]] = {"loss": [], "alpha": []}
+    for q, noise_level in problems:
+        case = with_coupling(q, noise_level)
+        rate = 2 * turning_time(q, noise_level) * case.n / (1 - q / (SIZE + q)) / steps
+        logits = np.asarray(gradient_descent(case.kernel, case.observed, learning_rate=rate, steps=steps).logits)
+        found["loss"].append(noisy_loss(case, logits))
+        found["alpha"].append(summed_residual_ratio(case, logits))
+    return found
 
 
 def noisy_loss(case: Case, logits: Array) -> Array:
